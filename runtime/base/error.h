@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the runtime itself reports errors and writes to its log. */
+#ifndef RUSHLIGHT_RUNTIME_BASE_ERROR_H
+#define RUSHLIGHT_RUNTIME_BASE_ERROR_H
+
+#include <stdarg.h>
+
+#include "rushlight/base.h"
+
+/* Keeps the sentence as this thread's error, unless it holds one already, and returns the first error's status. */
+rl_status rl_fail(rl_status status, const char *format, ...) RL_PRINTF_(2, 3);
+rl_status rl_fail_va(rl_status status, const char *format, va_list args);
+/* The same for functions that return an object. */
+#define rl_fail_null(...) ((void)rl_fail(__VA_ARGS__), NULL)
+
+/* The thread's error set aside, so that work in between starts clean (the loader's attempts, finalizers). */
+typedef struct rl_error_state {
+    rl_status status;
+    char *text;
+} rl_error_state;
+void rl_error_push(rl_error_state *out_saved);
+/* Puts the saved error back in place of the present one. The text of the present one, if any, goes to *out_text when
+ * out_text is not NULL (free() it), and its status is returned. */
+rl_status rl_error_pop(rl_error_state *saved, char **out_text);
+
+/* One line to stderr under RUSHLIGHT_VERBOSE (a list of topics, "all", or a level), prefixed "rushlight: ". */
+void rl_log(rl_log_level level, const char *topic, const char *format, ...) RL_PRINTF_(3, 4);
+void rl_log_va(rl_log_level level, const char *topic, const char *format, va_list args);
+/* True where such a line would be shown: guards costly messages. */
+bool rl_log_wanted(rl_log_level level, const char *topic);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Declaring an op. An op is declared once, in one of the files of this folder, as a constant
+ *
+ *     const rl_op_def rl_op_def_softmax = {
+ *         .schema = "softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+ *         .doc = "y[i] = exp(x[i]) / sum_j exp(x[j]) along dim",
+ *         .infer = softmax_infer, .lower = softmax_lower, .vjp = softmax_vjp, .saves = RL_SAVE_OUT(0),
+ *         .samples = softmax_samples, .bad = softmax_bad,
+ *     };
+ *
+ * and named in index.def. From the schema, a program built first (gen/) writes rushlight/ops.h: the macro
+ * rl_softmax(...) over the typed call rl_op_softmax(...), which packs its arguments into an rl_call and runs it.
+ */
+#ifndef RUSHLIGHT_RUNTIME_OPS_OP_H
+#define RUSHLIGHT_RUNTIME_OPS_OP_H
+
+#include "dispatch/dispatch.h"
+#include "rushlight/op.h"
+
+#define RL_MAX_ARGS 12
+#define RL_MAX_RESULTS 4
+
+typedef struct rl_op_def rl_op_def;
+
+/* What an op's result will be, as `infer` says. */
+typedef struct rl_meta {
+    rl_dtype dtype;
+    rl_device *device;
+    int64_t ndim;
+    int64_t shape[RL_MAX_DIMS];
+    bool has_stride; /* stride is to be used; else row-major */
+    int64_t stride[RL_MAX_DIMS];
+} rl_meta;
+
+/* One call of an op. args stand in the order of the schema, defaults filled in. */
+typedef struct rl_call {
+    const rl_op_def *op;
+    rl_value args[RL_MAX_ARGS];
+    int n_results;
+    bool inplace;                       /* results[0] is args[0] */
+    rl_meta meta[RL_MAX_RESULTS];       /* filled by infer */
+    rl_tensor *results[RL_MAX_RESULTS]; /* made from meta before lower runs (or filled by a view or a composite) */
+    rl_dtype compute;                   /* what infer chose to compute in, where that is not a result's dtype */
+} rl_call;
+
+static inline rl_tensor *rl_arg_tensor(const rl_call *call, int i) {
+    return call->args[i].kind == RL_VALUE_TENSOR ? call->args[i].as.tensor : NULL;
+}
+
+/* Gradients of one node: what a vjp works on. Everything is borrowed; what it makes is owned by a scope around it. */
+typedef struct rl_vjp rl_vjp;
+rl_tensor *rl_vjp_grad(rl_vjp *self, int result);   /* gradient of a result; NULL stands for zero */
+rl_tensor *rl_vjp_input(rl_vjp *self, int arg);     /* a saved tensor argument (declared by .saves) */
+rl_tensor *rl_vjp_result(rl_vjp *self, int result); /* a saved result (declared by .saves) */
+const rl_value *rl_vjp_arg(rl_vjp *self, int arg);  /* an argument that is no tensor: numbers, lists ... */
+const rl_meta *rl_vjp_meta(rl_vjp *self, int arg);  /* shape, dtype and device of a tensor argument, always there */
+bool rl_vjp_needs(const rl_vjp *self, int arg);     /* whether the gradient of this argument is asked for */
+/* Gives the gradient of a tensor argument. It is summed to the argument's shape (broadcasting) and cast to its dtype by
+ * the engine. NULL is zero. */
+void rl_vjp_set(rl_vjp *self, int arg, rl_tensor *gradient);
+/* The same for element `i` of an argument that is a list of tensors. */
+void rl_vjp_set_element(rl_vjp *self, int arg, int64_t i, rl_tensor *gradient);
+const rl_meta *rl_vjp_element_meta(rl_vjp *self, int arg, int64_t i);
+int64_t rl_vjp_element_count(rl_vjp *self, int arg);
+
+#define RL_SAVE_IN(i) (1u << (i))
+#define RL_SAVE_OUT(i) (1u << (16 + (i)))
+
+/* What an op is; exactly one of RL_OP_POINTWISE .. RL_OP_COMPOSITE. */
+enum {
+    RL_OP_POINTWISE = 1u << 0, /* `pointwise` writes its program; infer defaults to broadcast and promotion */
+    RL_OP_ROWS = 1u << 1,      /* `lower` calls rows of the op table on results made from meta */
+    RL_OP_VIEW = 1u << 2,      /* `lower` makes results[0] over args[0]'s storage by strides */
+    RL_OP_COMPOSITE = 1u << 3, /* `lower` calls other ops, which record themselves; needs no infer and no vjp */
+
+    RL_OP_INPLACE = 1u << 8,       /* NAME_(...) exists too and writes to its first argument */
+    RL_OP_INPLACE_ONLY = 1u << 9,  /* the schema itself is of an in-place op (copy_, fill_ ...) */
+    RL_OP_FLOAT_RESULT = 1u << 10, /* integers and bools compute as the default float (exp, sqrt, true division) */
+    RL_OP_BOOL_RESULT = 1u << 11,  /* comparisons and logic: the result is bool */
+    RL_OP_NO_GRAD = 1u << 12,      /* results never require gradients */
+    RL_OP_RANDOM = 1u << 13,       /* draws from a generator: no gradcheck unless it is seeded anew */
+    RL_OP_HOST = 1u << 14          /* computes on the host; counted, an error under RUSHLIGHT_STRICT=1 */
+};
+
+/* Samples and bad inputs are data: a line of arguments in the schema's order, keyword arguments as name=value.
+ *   f[2,3]  floats of the dtype under test, normal     p[..] floats in [0.5, 2]    u[..] floats in [0.05, 0.95]
+ *   n[2,3]  numbers of the dtype under test (ints too) d[..] like n, all different, not near each other
+ *   i[4]<3  int64 in 0 .. 2      b[3] bools            f32[2] f64[2] i32[2] u8[2] ... of this very dtype, as n
+ *   f[2,3]t transposed storage   f[4]s every second element of a longer one   f[4]e expanded from size 1
+ *   [f[2], f[3]] a list of tensors    [1, -1] ints    2  -0.5  true  false  None  float32 (a dtype)  "text"
+ */
+typedef struct rl_sample {
+    const char *args;
+    double rtol, atol; /* 0: by dtype. Anything else needs `why` */
+    const char *why;
+    uint32_t dtypes;   /* mask of (1u << RL_F32) ...; 0: what the op's kind takes (see sample.h) */
+    bool no_gradcheck; /* not differentiable there; needs `why` */
+} rl_sample;
+/* A call that must fail, and a part of the sentence with which it must. */
+typedef struct rl_bad {
+    const char *args;
+    rl_status status;
+    const char *sentence;
+} rl_bad;
+
+struct rl_op_def {
+    const char *schema;
+    const char *doc;  /* one line of mathematics */
+    const char *note; /* more for the reference page: shapes, errors, source of the method; may be NULL */
+    uint32_t flags;
+    uint32_t saves; /* RL_SAVE_IN, RL_SAVE_OUT */
+    /* Checks arguments and fills meta[]. Pointwise ops may leave it NULL. */
+    rl_status (*infer)(rl_call *call);
+    /* POINTWISE: from operands, already cast to the compute dtype, to the result(s). x[i] stands for the i-th operand
+     * (tensor or number), in the order of the schema. `call` is there for the numbers that choose a program, which
+     * `variant` must then tell apart. */
+    void (*pointwise)(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out);
+    uint32_t (*variant)(const rl_call *call); /* which program: below 256; NULL: always the same */
+    /* ROWS, VIEW, COMPOSITE. */
+    rl_status (*lower)(rl_call *call);
+    void (*vjp)(rl_vjp *vjp);
+    const rl_sample *samples; /* ends with {0} */
+    const rl_bad *bad;        /* ends with {0} */
+};
+
+/* X-macro index of all ops: RL_OP(name). */
+enum {
+#define RL_OP(name) RL_OPCODE_##name,
+#include "ops/index.def"
+#undef RL_OP
+    RL_OPCODE_COUNT
+};
+#define RL_OP(name) extern const rl_op_def rl_op_def_##name;
+#include "ops/index.def"
+#undef RL_OP
+extern const rl_op_def *const rl_op_table[RL_OPCODE_COUNT];
+
+/* Parsed schemas: one per op, made by gen/ as constant tables (schema_table.c). */
+typedef enum rl_param_type {
+    RL_PARAM_TENSOR,           /* Tensor */
+    RL_PARAM_TENSOR_OR_SCALAR, /* Tensor|Scalar */
+    RL_PARAM_TENSORS,          /* Tensor[] */
+    RL_PARAM_INT,
+    RL_PARAM_FLOAT,
+    RL_PARAM_BOOL,
+    RL_PARAM_SCALAR,
+    RL_PARAM_INTS,  /* int[], int[2], SymInt[] */
+    RL_PARAM_DTYPE, /* ScalarType */
+    RL_PARAM_DEVICE,
+    RL_PARAM_STRING,
+    RL_PARAM_GENERATOR
+} rl_param_type;
+typedef struct rl_param {
+    const char *name;
+    rl_param_type type;
+    bool optional; /* "?" : None is allowed */
+    bool keyword;  /* after "*" */
+    bool has_default;
+    rl_value default_value;
+} rl_param;
+typedef struct rl_schema {
+    const char *name;
+    int n_params, n_results;
+    rl_param params[RL_MAX_ARGS];
+    const char *result_names[RL_MAX_RESULTS]; /* "values", "indices"; NULL where unnamed */
+    bool returns_list;                        /* -> Tensor[] */
+} rl_schema;
+extern const rl_schema rl_schema_table[RL_OPCODE_COUNT];
+
+/* Runs a call whose op and args are filled in: checks, infers, allocates, lowers, records. Results are owned by the
+ * innermost scope. */
+rl_status rl_call_run(rl_call *call, int opcode);
+
+/* What autograd hangs in; set once when it starts. `record` gets a call that has run with some input that requires
+ * gradients while recording is on; `before_inplace` may refuse a change (a leaf that requires gradients). */
+typedef struct rl_record_hooks {
+    rl_status (*record)(rl_call *call, int opcode);
+    rl_status (*before_inplace)(rl_call *call, int opcode);
+    bool (*trace)(rl_call *call, int opcode, rl_status *out_status); /* rl_fuse: true when it took the call */
+} rl_record_hooks;
+extern rl_record_hooks rl_record_hooks_;
+/* Whether this thread records; on at first. */
+extern _Thread_local bool rl_recording_;
+
+/* Rules with names, for `infer`. All name op and argument in their errors. -------------------------------------------
+ */
+
+rl_status rl_infer_same_as_input(rl_call *call); /* meta[0] as args[0] */
+rl_status rl_infer_broadcast(rl_call *call);     /* all tensor operands broadcast; promotion by the op's flags */
+rl_status rl_infer_view(rl_call *call);          /* nothing to check before lower, which does */
+/* "op: self is on ref:0 and other on onednn:0 ..." unless all tensor arguments are on one device. */
+rl_status rl_check_same_device(const rl_call *call);
+rl_status rl_check_float(const rl_call *call, int arg);
+rl_status rl_check_dtype_is(const rl_call *call, int arg, rl_dtype dtype);
+rl_status rl_check_index_dtype(const rl_call *call, int arg); /* int32 or int64 */
+/* rl_fail with "OP: " before the sentence. */
+rl_status rl_call_fail(const rl_call *call, rl_status status, const char *format, ...) RL_PRINTF_(3, 4);
+const char *rl_call_name(const rl_call *call);
+/* Sets meta[i] from a shape. */
+void rl_meta_set(rl_meta *meta, rl_dtype dtype, rl_device *device, int64_t ndim, const int64_t *shape);
+
+/* The program of a pointwise op for these dtypes, built at its first use and kept; for fused tracing too. */
+const rl_program *rl_pointwise_program(const rl_call *call, int opcode);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tensors and storages from within. A storage is a block of device memory; a tensor is a strided view of one. */
+#ifndef RUSHLIGHT_RUNTIME_TENSOR_TENSOR_H
+#define RUSHLIGHT_RUNTIME_TENSOR_TENSOR_H
+
+#include "base/error.h"
+#include "base/object.h"
+#include "rushlight/tensor.h"
+
+/* A storage is made and destroyed by dispatch (dispatch/dispatch.h). */
+typedef struct rl_storage {
+    rl_object object;
+    rl_device *device;
+    rl_backend_buffer *buffer; /* NULL where bytes is 0 */
+    uint64_t offset;           /* bytes into buffer where this storage begins */
+    uint64_t bytes;
+    _Atomic(uint32_t) version; /* in-place changes */
+    uint32_t alloc_kind;       /* dispatch's own */
+    void *alloc_block;         /* dispatch's own */
+    const char *changed_by;    /* op that last changed it in place; a static string; NULL */
+    void (*destroy)(void *context);
+    void *destroy_context;
+} rl_storage;
+
+typedef struct rl_autograd_meta rl_autograd_meta; /* autograd's own */
+
+struct rl_tensor {
+    rl_object object;
+    uint8_t dtype; /* rl_dtype */
+    uint8_t ndim;
+    uint8_t contiguous;    /* row-major without gaps; kept right by whoever sets shape and strides */
+    uint8_t requires_grad; /* a leaf that asks for gradients, or made by a recorded op */
+    int64_t numel;
+    int64_t offset; /* elements into the storage */
+    rl_storage *storage;
+    rl_autograd_meta *autograd; /* NULL unless autograd knows it; freed by rl_tensor_hooks.autograd_free */
+    void *trace;                /* rl_fuse's own while tracing; else NULL */
+    int64_t shape[RL_MAX_DIMS]; /* the first ndim are valid */
+    int64_t stride[RL_MAX_DIMS];
+};
+
+/* What layers above hang into the life of a tensor; set once when they start. */
+typedef struct rl_tensor_hooks {
+    void (*autograd_free)(rl_tensor *self);
+} rl_tensor_hooks;
+extern rl_tensor_hooks rl_tensor_hooks_;
+
+/* A new tensor over `storage` (one more count is taken). Not owned by any scope: the caller holds the one count.
+ * NULL on failure. Does not check that the elements lie within the storage: rl_check_within does. */
+rl_tensor *rl_tensor_make(rl_storage *storage, rl_dtype dtype, int64_t ndim, const int64_t *shape,
+                          const int64_t *stride, int64_t offset);
+/* Row-major strides of a shape. */
+void rl_contiguous_strides(int64_t ndim, const int64_t *shape, int64_t *out_stride);
+/* Strides of a dense tensor of `shape` in the same order of dimensions as `like` has (row-major where it has none). */
+void rl_dense_strides_like(int64_t ndim, const int64_t *shape, const int64_t *like_stride, int64_t *out_stride);
+bool rl_is_contiguous(int64_t ndim, const int64_t *shape, const int64_t *stride);
+/* True where the elements fill a block without gap or overlap, in whatever order of dimensions. */
+bool rl_is_dense(int64_t ndim, const int64_t *shape, const int64_t *stride);
+
+/* Shape arithmetic. `op` is named in the errors. --------------------------------------------------------------------
+ */
+
+/* The product of the sizes; an error where one is negative or the bytes overflow 2^62. */
+rl_status rl_check_shape(const char *op, int64_t ndim, const int64_t *shape, rl_dtype dtype, int64_t *out_numel);
+/* dim in [-ndim, ndim) as [0, ndim); a 0-dimensional tensor takes -1 and 0. -1 and an error otherwise. */
+int64_t rl_wrap_dim(const char *op, int64_t dim, int64_t ndim);
+/* Dimensions as a bit mask; none means all. An error for one given twice. */
+rl_status rl_wrap_dims(const char *op, rl_ints dims, int64_t ndim, uint32_t *out_mask);
+/* The broadcast shape of two shapes, in out_shape (RL_MAX_DIMS). */
+rl_status rl_broadcast_shapes(const char *op, int64_t a_ndim, const int64_t *a, int64_t b_ndim, const int64_t *b,
+                              int64_t *out_ndim, int64_t *out_shape);
+/* Strides with which a tensor of (ndim, shape, stride) is read as out_shape: 0 where broadcast. Shapes must fit. */
+void rl_broadcast_strides(int64_t ndim, const int64_t *shape, const int64_t *stride, int64_t out_ndim,
+                          const int64_t *out_shape, int64_t *out_stride);
+/* Whether `view` of another shape needs no copy, and then its strides. */
+bool rl_view_strides(int64_t ndim, const int64_t *shape, const int64_t *stride, int64_t new_ndim,
+                     const int64_t *new_shape, int64_t *out_stride);
+/* An error unless every element of (shape, stride, offset in elements) lies within `elements`. */
+rl_status rl_check_within(const char *op, int64_t ndim, const int64_t *shape, const int64_t *stride, int64_t offset,
+                          uint64_t elements);
+/* "(3, 4)" into a buffer of RL_SHAPE_TEXT; returns it. */
+#define RL_SHAPE_TEXT 320
+char *rl_shape_text(int64_t ndim, const int64_t *shape, char *buffer);
+
+/* Dtypes
+ * --------------------------------------------------------------------------------------------------------------- */
+
+rl_reg rl_dtype_reg(rl_dtype dtype);      /* the register that programs compute it in */
+bool rl_dtype_is_integer(rl_dtype dtype); /* bool is not */
+/* PyTorch's rule for a result of several operands: those with dimensions before those without before numbers, a
+ * higher category (bool < integer < float) before a lower. `default float` (f32) for a float number among integers. */
+rl_dtype rl_result_dtype(const rl_value *operands, int64_t count);
+/* Whether PyTorch lets a result of dtype `from` be stored in `to` by an in-place op: no float into integer or bool. */
+bool rl_can_cast(rl_dtype from, rl_dtype to);
+
+/* Random numbers
+ * --------------------------------------------------------------------------------------------------------- */
+
+struct rl_generator {
+    rl_object object;
+    uint64_t seed;
+    _Atomic(uint64_t) offset;
+};
+/* Takes the blocks for `numel` elements (numel / 4, rounded up): what a program's launch scalars need. NULL: default.
+ */
+void rl_generator_take(rl_generator *self, int64_t numel, uint64_t *out_seed, uint64_t *out_offset);
+
+static inline void rl_tensor_changed(rl_tensor *self, const char *op) {
+    atomic_fetch_add_explicit(&self->storage->version, 1, memory_order_relaxed);
+    self->storage->changed_by = op;
+}
+
+#endif
