@@ -33,20 +33,46 @@ typedef struct rl_meta {
     int64_t stride[RL_MAX_DIMS];
 } rl_meta;
 
-/* One call of an op. args stand in the order of the schema, defaults filled in. */
+/*
+ * One call of an op. args stand in the order of the schema, defaults filled in; None is RL_VALUE_NONE. Whoever fills it
+ * sets args and inplace; rl_call_run does the rest. What the op's functions find:
+ *   infer  args, checked for NULL. Fills meta[0 .. n_results), and compute where that is not meta[0].dtype.
+ *   lower  POINTWISE, ROWS: results made from meta (in place: results[0] is args[0]), to be written.
+ *          VIEW: sets results[0] to what rl_tensor_make gives. COMPOSITE: sets results (or list) to results of ops.
+ * While lower runs, a scope of the call is open: what it makes besides the results goes when it ends. Nothing is
+ * recorded within lower, but of a COMPOSITE.
+ */
 typedef struct rl_call {
     const rl_op_def *op;
-    rl_value args[RL_MAX_ARGS];
+    int opcode;
     int n_results;
-    bool inplace;                       /* results[0] is args[0] */
-    rl_meta meta[RL_MAX_RESULTS];       /* filled by infer */
+    bool inplace;     /* results[0] is args[0] */
+    rl_dtype compute; /* what infer chose to compute in; RL_DTYPE_NONE: meta[0].dtype */
+    rl_value args[RL_MAX_ARGS];
     rl_tensor *results[RL_MAX_RESULTS]; /* made from meta before lower runs (or filled by a view or a composite) */
-    rl_dtype compute;                   /* what infer chose to compute in, where that is not a result's dtype */
+    rl_tensors list;                    /* of an op that returns Tensor[]: by rl_call_list */
+    rl_meta meta[RL_MAX_RESULTS];       /* filled by infer */
 } rl_call;
 
 static inline rl_tensor *rl_arg_tensor(const rl_call *call, int i) {
     return call->args[i].kind == RL_VALUE_TENSOR ? call->args[i].as.tensor : NULL;
 }
+/* False where the argument is None. */
+static inline bool rl_arg_given(const rl_call *call, int i) {
+    return call->args[i].kind != RL_VALUE_NONE;
+}
+/* A number of whatever kind; 0 where it is none. */
+static inline double rl_arg_double(const rl_call *call, int i) {
+    const rl_value *v = &call->args[i];
+    return v->kind == RL_VALUE_FLOAT  ? v->as.f
+           : v->kind == RL_VALUE_INT  ? (double)v->as.i
+           : v->kind == RL_VALUE_BOOL ? (double)v->as.b
+                                      : 0.0;
+}
+/* A tensor for use within lower alone: uninitialized, row-major, on the device of meta[0]. */
+rl_tensor *rl_call_temp(const rl_call *call, rl_dtype dtype, int64_t ndim, const int64_t *shape);
+/* For an op that returns Tensor[]: room for `count` tensors, to be filled. Sets call->list. NULL on failure. */
+rl_tensor **rl_call_list(rl_call *call, int64_t count);
 
 /* Gradients of one node: what a vjp works on. Everything is borrowed; what it makes is owned by a scope around it. */
 typedef struct rl_vjp rl_vjp;
@@ -112,9 +138,13 @@ struct rl_op_def {
     uint32_t saves; /* RL_SAVE_IN, RL_SAVE_OUT */
     /* Checks arguments and fills meta[]. Pointwise ops may leave it NULL. */
     rl_status (*infer)(rl_call *call);
-    /* POINTWISE: from operands, already cast to the compute dtype, to the result(s). x[i] stands for the i-th operand
-     * (tensor or number), in the order of the schema. `call` is there for the numbers that choose a program, which
-     * `variant` must then tell apart. */
+    /* POINTWISE: from operands to the result(s), which are cast to meta[].dtype. x[i] stands for args[i]:
+     *   Tensor, Tensor|Scalar, Scalar, float   in the compute dtype (a tensor of .as_is: in its own)
+     *   int, bool                              a launch scalar in I64
+     *   Generator                              the scalar `seed` of rl_build_random (None: the default generator)
+     *   None, and all other types              nothing: not to be used
+     * Operands that the program does not use are not read. `call` is there for what chooses a program, which `variant`
+     * must then tell apart; numbers are launch scalars and must not be built in. */
     void (*pointwise)(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out);
     uint32_t (*variant)(const rl_call *call); /* which program: below 256; NULL: always the same */
     /* ROWS, VIEW, COMPOSITE. */
@@ -122,6 +152,7 @@ struct rl_op_def {
     void (*vjp)(rl_vjp *vjp);
     const rl_sample *samples; /* ends with {0} */
     const rl_bad *bad;        /* ends with {0} */
+    uint32_t as_is;           /* POINTWISE: RL_SAVE_IN bits of tensors neither promoted nor cast: conditions, masks */
 };
 
 /* X-macro index of all ops: RL_OP(name). */
@@ -157,38 +188,50 @@ typedef struct rl_param {
     bool optional; /* "?" : None is allowed */
     bool keyword;  /* after "*" */
     bool has_default;
+    uint8_t length; /* of int[N]: one int stands for N of them; 0 for int[] */
     rl_value default_value;
 } rl_param;
 typedef struct rl_schema {
     const char *name;
+    const char *inplace_name; /* "add_"; NULL where there is none. An INPLACE_ONLY schema has its own name here. */
     int n_params, n_results;
+    /* Bit i: the argument is a Tensor or Tensor|Scalar; a Tensor|Scalar; a Tensor[]; must be given. */
+    uint16_t tensors, tensors_or_scalars, lists, required;
+    /* Bit i: x[i] of a pointwise program is an operand; a number in the compute dtype; an int or bool; a generator. */
+    uint16_t operands, numbers, ints, generators;
     rl_param params[RL_MAX_ARGS];
     const char *result_names[RL_MAX_RESULTS]; /* "values", "indices"; NULL where unnamed */
     bool returns_list;                        /* -> Tensor[] */
 } rl_schema;
 extern const rl_schema rl_schema_table[RL_OPCODE_COUNT];
 
-/* Runs a call whose op and args are filled in: checks, infers, allocates, lowers, records. Results are owned by the
- * innermost scope. */
+/* Runs a call whose args and inplace are filled in: checks, infers, allocates, lowers, records. Results are owned by
+ * the innermost scope. On failure results are NULL. */
 rl_status rl_call_run(rl_call *call, int opcode);
 
 /* What autograd hangs in; set once when it starts. `record` gets a call that has run with some input that requires
- * gradients while recording is on; `before_inplace` may refuse a change (a leaf that requires gradients). */
+ * gradients while recording is on: composites never (their ops do), NO_GRAD and integer results never. Of an in-place
+ * call, which has counted its version by then, a saved args[0] is the value before, that is of the version before.
+ * `before_inplace` may refuse a change (a leaf that requires gradients). `trace` gets a call of any kind but composite
+ * after infer, when one of its tensors has `trace` set or rl_tracing_ is on; it fills results, owned by a scope. */
 typedef struct rl_record_hooks {
     rl_status (*record)(rl_call *call, int opcode);
     rl_status (*before_inplace)(rl_call *call, int opcode);
     bool (*trace)(rl_call *call, int opcode, rl_status *out_status); /* rl_fuse: true when it took the call */
 } rl_record_hooks;
 extern rl_record_hooks rl_record_hooks_;
-/* Whether this thread records; on at first. */
+/* Whether this thread records, on at first; whether it traces. */
 extern _Thread_local bool rl_recording_;
+extern _Thread_local bool rl_tracing_;
 
 /* Rules with names, for `infer`. All name op and argument in their errors. -------------------------------------------
  */
 
 rl_status rl_infer_same_as_input(rl_call *call); /* meta[0] as args[0] */
-rl_status rl_infer_broadcast(rl_call *call);     /* all tensor operands broadcast; promotion by the op's flags */
-rl_status rl_infer_view(rl_call *call);          /* nothing to check before lower, which does */
+/* All tensors broadcast; Tensor and Tensor|Scalar arguments promote (pure Scalars do not), by the op's flags. */
+rl_status rl_infer_broadcast(rl_call *call);
+rl_status rl_infer_broadcast_as(rl_call *call, uint32_t flags); /* with these flags instead: div by rounding mode */
+rl_status rl_infer_view(rl_call *call);                         /* nothing to check before lower, which does */
 /* "op: self is on ref:0 and other on onednn:0 ..." unless all tensor arguments are on one device. */
 rl_status rl_check_same_device(const rl_call *call);
 rl_status rl_check_float(const rl_call *call, int arg);
@@ -200,7 +243,16 @@ const char *rl_call_name(const rl_call *call);
 /* Sets meta[i] from a shape. */
 void rl_meta_set(rl_meta *meta, rl_dtype dtype, rl_device *device, int64_t ndim, const int64_t *shape);
 
-/* The program of a pointwise op for these dtypes, built at its first use and kept; for fused tracing too. */
+/* What a pointwise call, inferred, runs: its program, built at the first use of these dtypes and kept, with the inputs
+ * and launch scalars in the program's order. Draws from the generator. Fused tracing splices it. */
+typedef struct rl_pointwise_launch {
+    const rl_program *program;
+    int n_inputs, n_scalars;
+    rl_tensor *inputs[RL_MAX_ARGS]; /* borrowed */
+    rl_number scalars[RL_MAX_ARGS + 1];
+} rl_pointwise_launch;
+rl_status rl_pointwise_prepare(const rl_call *call, int opcode, rl_pointwise_launch *out_launch);
+/* Its program alone. */
 const rl_program *rl_pointwise_program(const rl_call *call, int opcode);
 
 #endif
