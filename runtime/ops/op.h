@@ -18,7 +18,7 @@
 #include "dispatch/dispatch.h"
 #include "rushlight/op.h"
 
-#define RL_MAX_ARGS 12
+#define RL_MAX_ARGS 16
 #define RL_MAX_RESULTS 4
 
 typedef struct rl_op_def rl_op_def;
