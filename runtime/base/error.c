@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sticky error of a thread. */
+#include "base/error.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/thread.h"
+
+static struct {
+    pthread_mutex_t lock; /* handler and context change together */
+    rl_error_handler call;
+    void *context;
+} handler = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void rl_set_error_handler(rl_error_handler call, void *context) {
+    pthread_mutex_lock(&handler.lock);
+    handler.call = call;
+    handler.context = context;
+    pthread_mutex_unlock(&handler.lock);
+}
+
+static void call_handler(const rl_thread *t) {
+    pthread_mutex_lock(&handler.lock);
+    rl_error_handler call = handler.call;
+    void *context = handler.context;
+    pthread_mutex_unlock(&handler.lock);
+    if (call)
+        call(t->error_status, t->error_text, context); /* unlocked: it may fail again, or never return */
+}
+
+bool rl_failed(void) {
+    return rl_thread_.error_status != RL_OK;
+}
+
+rl_status rl_error_status(void) {
+    return rl_thread_.error_status;
+}
+
+const char *rl_error_text(void) {
+    return rl_thread_.error_text ? rl_thread_.error_text : "";
+}
+
+void rl_error_clear(void) {
+    rl_thread *t = &rl_thread_;
+    if (t->error_text != t->error_room)
+        rl_free(t->error_text);
+    t->error_text = NULL;
+    t->error_status = RL_OK;
+}
+
+const char *rl_status_text(rl_status status) {
+    switch (status) {
+#define CASE(NAME, number, text)                                                                                       \
+    case RL_##NAME:                                                                                                    \
+        return text;
+        RL_STATUS_LIST(CASE)
+#undef CASE
+    default:
+        return "unknown status";
+    }
+}
+
+/* Marks a sentence that did not fit with "...", which replaces no half of a UTF-8 character. */
+static void mark_cut(char *room) {
+    size_t end = RL_ERROR_ROOM - 4;
+    while (end > 0 && ((unsigned char)room[end] & 0xc0) == 0x80)
+        end--;
+    memcpy(room + end, "...", 4);
+}
+
+rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
+    rl_thread *t = &rl_thread_;
+    if (t->error_status != RL_OK)
+        return t->error_status;
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(t->error_room, RL_ERROR_ROOM, format, args);
+    t->error_text = t->error_room;
+    if (length < 0) {
+        snprintf(t->error_room, RL_ERROR_ROOM, "%s", rl_status_text(status));
+    } else if (length >= RL_ERROR_ROOM) {
+        char *block = rl_thread_register() ? rl_alloc_quiet((size_t)length + 1) : NULL;
+        if (block) {
+            vsnprintf(block, (size_t)length + 1, format, again);
+            t->error_text = block;
+        } else {
+            mark_cut(t->error_room);
+        }
+    }
+    va_end(again);
+    t->error_status = status == RL_OK ? RL_INTERNAL : status;
+    if (t->attempts == 0)
+        call_handler(t);
+    return t->error_status;
+}
+
+rl_status rl_fail(rl_status status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    status = rl_fail_va(status, format, args);
+    va_end(args);
+    return status;
+}
+
+/* Gives the present text to the caller; NULL where there is none, or no memory for a copy. */
+static char *take_text(rl_thread *t) {
+    char *text = t->error_text;
+    t->error_text = NULL;
+    if (text != t->error_room)
+        return text;
+    size_t bytes = strlen(text) + 1;
+    char *copy = rl_alloc_quiet(bytes);
+    return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+void rl_error_push(rl_error_state *out_saved) {
+    rl_thread *t = &rl_thread_;
+    out_saved->status = t->error_status;
+    out_saved->text = take_text(t);
+    t->error_status = RL_OK;
+    t->attempts++;
+}
+
+rl_status rl_error_pop(rl_error_state *saved, char **out_text) {
+    rl_thread *t = &rl_thread_;
+    rl_status status = t->error_status;
+    if (out_text)
+        *out_text = take_text(t);
+    rl_error_clear();
+    t->error_status = saved->status;
+    t->error_text = saved->text;
+    if (saved->status != RL_OK && !saved->text) {
+        snprintf(t->error_room, RL_ERROR_ROOM, "%s", rl_status_text(saved->status));
+        t->error_text = t->error_room;
+    }
+    saved->status = RL_OK;
+    saved->text = NULL;
+    if (t->attempts > 0)
+        t->attempts--;
+    return status;
+}

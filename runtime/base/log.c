@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lines on stderr for those who ask for them by RUSHLIGHT_VERBOSE. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/env.h"
+#include "base/error.h"
+#include "base/thread.h"
+
+static atomic_bool known_unset; /* so that silence costs one load */
+
+void rl_log_reset(void) {
+    atomic_store(&known_unset, false);
+}
+
+static bool is_word(const char *word, size_t length, const char *other) {
+    return strlen(other) == length && strncasecmp(word, other, length) == 0;
+}
+
+/* One word of the variable: a topic shows all of that topic, "all" all, and a level all up to that level. */
+static bool word_wants(const char *word, size_t length, rl_log_level level, const char *topic) {
+    static const char *const levels[] = {"error", "warning", "info", "debug"};
+    if (is_word(word, length, "all") || is_word(word, length, "1") || is_word(word, length, topic))
+        return true;
+    for (int i = 0; i < 4; i++) {
+        if (is_word(word, length, levels[i]))
+            return (int)level <= i;
+    }
+    return false;
+}
+
+bool rl_log_wanted(rl_log_level level, const char *topic) {
+    if (atomic_load_explicit(&known_unset, memory_order_relaxed))
+        return false;
+    const char *words = rl_env_get(RL_ENV_VERBOSE);
+    if (!words) {
+        atomic_store_explicit(&known_unset, true, memory_order_relaxed);
+        return false;
+    }
+    while (*words) {
+        size_t length = strcspn(words, ", ");
+        if (length > 0 && word_wants(words, length, level, topic))
+            return true;
+        words += length + (words[length] != '\0');
+    }
+    return false;
+}
+
+void rl_log_va(rl_log_level level, const char *topic, const char *format, va_list args) {
+    if (!rl_log_wanted(level, topic))
+        return;
+    char line[1024]; /* one write a line, so that lines of several threads do not mix */
+    int start = snprintf(line, sizeof line, "rushlight: %s: ", topic);
+    if (start < 0 || start > 256)
+        return;
+    int length = vsnprintf(line + start, sizeof line - (size_t)start - 1, format, args);
+    size_t end = length < 0 ? (size_t)start : strlen(line);
+    for (size_t i = (size_t)start; i < end; i++) {
+        if ((unsigned char)line[i] < 32)
+            line[i] = ' ';
+    }
+    line[end] = '\n';
+    fwrite(line, 1, end + 1, stderr);
+}
+
+void rl_log(rl_log_level level, const char *topic, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    rl_log_va(level, topic, format, args);
+    va_end(args);
+}
