@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nn/module.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "rushlight/autograd.h"
+#include "tensor/tensor.h"
+
+static void module_destroy(rl_object *object) {
+    rl_module *self = (rl_module *)object;
+    if (self->klass->destroy)
+        self->klass->destroy(self);
+    for (int64_t i = 0; i < self->n_entries; i++) {
+        rl_free(self->entries[i].name);
+        rl_release(self->entries[i].object);
+    }
+    rl_module_forget_names(self);
+    rl_free(self->entries);
+    rl_free(self);
+}
+static const rl_object_class module_object_class = {"module", module_destroy};
+
+rl_module *rl_module_new(const rl_module_class *klass) {
+    rl_module *self;
+    if (rl_failed())
+        return NULL;
+    if (!klass || klass->struct_size < sizeof(rl_module_class) || !klass->name || !klass->forward)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: the class must have struct_size, name and forward");
+    if (klass->data_bytes > SIZE_MAX / 2)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: data_bytes of %zu is too large", klass->data_bytes);
+    if (!(self = rl_alloc_zero(1, sizeof *self + klass->data_bytes, "module")))
+        return NULL;
+    rl_object_init(&self->object, &module_object_class);
+    self->klass = klass;
+    self->training = true;
+    return rl_object_own(self);
+}
+
+void *rl_module_data(const rl_module *self) {
+    return self ? (void *)(uintptr_t)self->data : NULL;
+}
+
+/* Registration
+ * --------------------------------------------------------------------------------------------------------- */
+
+static rl_status check_name(const rl_module *self, const char *what, const char *name) {
+    if (!name || !*name)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s of %s: the name must not be empty", what, self->klass->name);
+    if (strchr(name, '.'))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s of %s: the name '%.60s' must not contain a dot", what,
+                       self->klass->name, name);
+    for (int64_t i = 0; i < self->n_entries; i++)
+        if (!strcmp(self->entries[i].name, name))
+            return rl_fail(RL_INVALID_ARGUMENT, "%s of %s: the name '%.60s' is taken", what, self->klass->name, name);
+    return RL_OK;
+}
+
+static rl_status add_entry(rl_module *self, module_entry_kind kind, const char *name, void *object) {
+    char *copy;
+    if (self->n_entries == self->room) {
+        int64_t room = self->room ? self->room * 2 : 4;
+        module_entry *grown = rl_realloc(self->entries, (size_t)room, sizeof *grown, "module");
+        if (!grown)
+            return RL_OUT_OF_MEMORY;
+        self->entries = grown;
+        self->room = room;
+    }
+    if (!(copy = rl_strdup(name, "module")))
+        return RL_OUT_OF_MEMORY;
+    self->entries[self->n_entries++] = (module_entry){kind, copy, rl_retain(object)};
+    rl_module_forget_names(self);
+    return RL_OK;
+}
+
+/* Whether `self` can be reached from `from` by children: adding would close a circle. */
+static bool reaches(const rl_module *from, const rl_module *self) {
+    if (from == self)
+        return true;
+    for (int64_t i = 0; i < from->n_entries; i++)
+        if (entry_child(&from->entries[i]) && reaches(entry_child(&from->entries[i]), self))
+            return true;
+    return false;
+}
+
+static void *add(rl_module *self, module_entry_kind kind, const char *what, const char *name, void *object) {
+    if (rl_failed())
+        return NULL;
+    if (!self || !object)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "%s: %s is NULL", what, self ? "what is to be added" : "self");
+    if (check_name(self, what, name))
+        return NULL;
+    if (kind == MODULE_CHILD && reaches(object, self))
+        return rl_fail_null(RL_INVALID_ARGUMENT, "%s of %s: '%.60s' contains the module that it is added to", what,
+                            self->klass->name, name);
+    return add_entry(self, kind, name, object) ? NULL : object;
+}
+
+rl_tensor *rl_module_add_parameter(rl_module *self, const char *name, rl_tensor *parameter) {
+    if (!rl_failed() && parameter && !rl_requires_grad(parameter, true))
+        return NULL;
+    return add(self, MODULE_PARAMETER, "module_add_parameter", name, parameter);
+}
+rl_tensor *rl_module_add_buffer(rl_module *self, const char *name, rl_tensor *buffer) {
+    return add(self, MODULE_BUFFER, "module_add_buffer", name, buffer);
+}
+rl_module *rl_module_add(rl_module *self, const char *name, rl_module *child) {
+    return add(self, MODULE_CHILD, "module_add", name, child);
+}
+
+/* Use ----------------------------------------------------------------------------------------------------------------
+ */
+
+rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input) {
+    rl_tensor *output;
+    rl_barrier barrier;
+    if (rl_failed())
+        return NULL;
+    if (!self || !input)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "module_forward: %s is NULL", self ? "input" : "self");
+    barrier = rl_barrier_enter();
+    (void)rl_scope_begin(); /* what forward makes on the way goes at its end, unless the graph keeps it */
+    output = self->klass->forward(self, input);
+    output = rl_barrier_leave(barrier, output);
+    if (!output && !rl_failed())
+        (void)rl_fail(RL_INVALID_ARGUMENT, "module_forward: forward of %s gave NULL", self->klass->name);
+    return rl_failed() ? NULL : output;
+}
+
+rl_status rl_module_train(rl_module *self, bool training) {
+    if (rl_failed())
+        return rl_error_status();
+    if (!self)
+        return rl_fail(RL_INVALID_ARGUMENT, "module_train: self is NULL");
+    self->training = training;
+    for (int64_t i = 0; i < self->n_entries; i++)
+        if (entry_child(&self->entries[i]))
+            rl_module_train(entry_child(&self->entries[i]), training);
+    return RL_OK;
+}
+bool rl_module_is_training(const rl_module *self) {
+    return self && self->training;
+}
+
+/* Printing, as PyTorch's __repr__
+ * -------------------------------------------------------------------------------------- */
+
+static void write_module(const rl_module *self, rl_text *text, int depth) {
+    char within[512] = "";
+    int64_t children = 0;
+    if (self->klass->describe)
+        self->klass->describe(self, within, sizeof within);
+    rl_text_add(text, "%s(%s", self->klass->name, within);
+    for (int64_t i = 0; i < self->n_entries; i++) {
+        const rl_module *child = entry_child(&self->entries[i]);
+        if (!child)
+            continue;
+        rl_text_add(text, "\n%*s(%s): ", 2 * (depth + 1), "", self->entries[i].name);
+        write_module(child, text, depth + 1);
+        children++;
+    }
+    if (children)
+        rl_text_add(text, "\n%*s", 2 * depth, "");
+    rl_text_add(text, ")");
+}
+
+char *rl_module_to_string(const rl_module *self) {
+    rl_text text = {0};
+    if (rl_failed())
+        return NULL;
+    if (!self)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "module_to_string: self is NULL");
+    write_module(self, &text, 0);
+    return rl_text_take(&text);
+}

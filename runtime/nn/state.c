@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of a module: parameters and buffers by dotted names; moving, saving and loading it. */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "nn/module.h"
+#include "rushlight/autograd.h"
+#include "rushlight/device.h"
+#include "rushlight/io.h"
+#include "rushlight/ops.h"
+#include "tensor/tensor.h"
+
+static rl_status check_self(const rl_module *self, const char *name) {
+    if (rl_failed())
+        return rl_error_status();
+    return self ? RL_OK : rl_fail(RL_INVALID_ARGUMENT, "%s: self is NULL", name);
+}
+
+/* Walking
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* Calls visit for every parameter and buffer, depth first in the order of registration; stops at a failure. */
+typedef rl_status (*state_visit)(void *context, const char *prefix, const module_entry *entry);
+
+static rl_status walk(const rl_module *self, const char *prefix, state_visit visit, void *context) {
+    rl_status status = RL_OK;
+    for (int64_t i = 0; i < self->n_entries && !status; i++) {
+        const module_entry *entry = &self->entries[i];
+        rl_text below = {0};
+        if (entry->kind != MODULE_CHILD) {
+            status = visit(context, prefix, entry);
+            continue;
+        }
+        rl_text_add(&below, "%s%s.", prefix, entry->name);
+        status = below.failed ? rl_fail(RL_OUT_OF_MEMORY, "out of memory for names of a module")
+                              : walk(entry->object, below.data, visit, context);
+        rl_text_free(&below);
+    }
+    return status;
+}
+
+/* Parameters, each once
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int64_t collect(const rl_module *self, rl_tensor **out, int64_t room, int64_t have) {
+    for (int64_t i = 0; i < self->n_entries; i++) {
+        const module_entry *entry = &self->entries[i];
+        bool known = false;
+        if (entry->kind == MODULE_CHILD)
+            have = collect(entry->object, out, room, have);
+        if (entry->kind != MODULE_PARAMETER)
+            continue;
+        for (int64_t k = 0; k < have && k < room && !known; k++)
+            known = out[k] == entry->object;
+        if (known)
+            continue;
+        if (have < room)
+            out[have] = entry->object;
+        have++;
+    }
+    return have;
+}
+
+static int64_t count_entries(const rl_module *self) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < self->n_entries; i++)
+        count += entry_child(&self->entries[i]) ? count_entries(self->entries[i].object) : 1;
+    return count;
+}
+
+/* All parameters in a block that the caller frees; NULL on failure. */
+static rl_tensor **collect_all(const rl_module *self, int64_t *out_count) {
+    int64_t room = count_entries(self);
+    rl_tensor **all = rl_alloc_zero((size_t)room + 1, sizeof *all, "parameters of a module");
+    if (all)
+        *out_count = collect(self, all, room, 0);
+    return all;
+}
+
+int64_t rl_module_parameters(const rl_module *self, rl_tensor **out_parameters, int64_t room) {
+    rl_tensor **all;
+    int64_t count = 0;
+    if (check_self(self, "module_parameters") || !(all = collect_all(self, &count)))
+        return 0;
+    if (out_parameters)
+        memcpy(out_parameters, all, (size_t)(count < room ? count : room) * sizeof *all);
+    rl_free(all);
+    return count;
+}
+
+int64_t rl_module_parameter_count(const rl_module *self) {
+    rl_tensor **all;
+    int64_t count = 0, elements = 0;
+    if (check_self(self, "module_parameter_count") || !(all = collect_all(self, &count)))
+        return 0;
+    for (int64_t i = 0; i < count; i++)
+        elements += all[i]->numel;
+    rl_free(all);
+    return elements;
+}
+
+rl_status rl_module_zero_grad(rl_module *self) {
+    rl_tensor **all;
+    int64_t count = 0;
+    rl_status status = check_self(self, "module_zero_grad");
+    if (status)
+        return status;
+    if (!(all = collect_all(self, &count)))
+        return rl_error_status();
+    for (int64_t i = 0; i < count && !status; i++)
+        status = rl_set_grad(all[i], NULL);
+    rl_free(all);
+    return status;
+}
+
+/* Names
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+void rl_module_forget_names(rl_module *self) {
+    for (int64_t i = 0; i < self->n_state_names; i++)
+        rl_free(self->state_names[i]);
+    rl_free(self->state_names);
+    self->state_names = NULL;
+    self->n_state_names = 0;
+}
+
+typedef struct state_list {
+    rl_module *root;
+    rl_tensor **tensors;
+    int64_t room, have;
+} state_list;
+
+static rl_status list_entry(void *context, const char *prefix, const module_entry *entry) {
+    state_list *list = context;
+    rl_text name = {0};
+    char *text;
+    rl_text_add(&name, "%s%s", prefix, entry->name);
+    if (!(text = rl_text_take(&name)))
+        return rl_error_status();
+    list->root->state_names[list->root->n_state_names++] = text;
+    if (list->tensors && list->have < list->room)
+        list->tensors[list->have] = entry_tensor(entry);
+    list->have++;
+    return RL_OK;
+}
+
+int64_t rl_module_state(rl_module *self, const char **out_names, rl_tensor **out_tensors, int64_t room) {
+    state_list list = {self, out_tensors, room, 0};
+    if (check_self(self, "module_state"))
+        return 0;
+    rl_module_forget_names(self);
+    self->state_names = rl_alloc_zero((size_t)count_entries(self) + 1, sizeof *self->state_names, "state of a module");
+    if (!self->state_names || walk(self, "", list_entry, &list))
+        return 0;
+    for (int64_t i = 0; out_names && i < list.have && i < room; i++)
+        out_names[i] = self->state_names[i];
+    return list.have;
+}
+
+/* The entry of a dotted name. */
+static const module_entry *find(const rl_module *self, const char *name) {
+    for (;;) {
+        const char *dot = strchr(name, '.');
+        size_t length = dot ? (size_t)(dot - name) : strlen(name);
+        const module_entry *entry = NULL;
+        for (int64_t i = 0; i < self->n_entries && !entry; i++)
+            if (strlen(self->entries[i].name) == length && !strncmp(self->entries[i].name, name, length))
+                entry = &self->entries[i];
+        if (!entry || !dot)
+            return entry;
+        if (!(self = entry_child(entry)))
+            return NULL;
+        name = dot + 1;
+    }
+}
+
+static void *lookup(rl_module *self, const char *what, const char *name, bool child) {
+    const module_entry *entry;
+    if (check_self(self, what))
+        return NULL;
+    entry = name ? find(self, name) : NULL;
+    if (!entry || (entry->kind == MODULE_CHILD) != child)
+        return rl_fail_null(RL_NOT_FOUND, "%s: %s has no %s named '%.100s'", what, self->klass->name,
+                            child ? "module" : "parameter or buffer", name ? name : "");
+    return entry->object;
+}
+rl_tensor *rl_module_tensor(rl_module *self, const char *name) {
+    return lookup(self, "module_tensor", name, false);
+}
+rl_module *rl_module_child(rl_module *self, const char *name) {
+    return lookup(self, "module_child", name, true);
+}
+
+/* Moving
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Makes `self` another view of what `from` views; the object, and with it whoever holds it, stays. */
+static void adopt(rl_tensor *self, rl_tensor *from) {
+    rl_storage *old = self->storage;
+    self->storage = rl_retain(from->storage);
+    self->dtype = from->dtype;
+    self->contiguous = from->contiguous;
+    self->offset = from->offset;
+    memcpy(self->stride, from->stride, sizeof self->stride);
+    rl_release(old);
+}
+
+static rl_tensor *moved(rl_tensor *self, rl_device *device, rl_dtype dtype) {
+    return rl_to(self, .device = device, .dtype = rl_dtype_is_float((rl_dtype)self->dtype) ? dtype : RL_DTYPE_NONE);
+}
+
+typedef struct target {
+    rl_device *device;
+    rl_dtype dtype;
+} target;
+
+static rl_status move_entry(void *context, const char *prefix, const module_entry *entry) {
+    const target *to = context;
+    rl_tensor *self = entry_tensor(entry), *grad = rl_grad(self), *fresh;
+    (void)prefix;
+    RL_SCOPE();
+    RL_NO_GRAD();
+    fresh = moved(self, to->device, to->dtype);
+    if (grad)
+        grad = moved(grad, to->device, to->dtype);
+    if (rl_failed())
+        return rl_error_status();
+    if (fresh != self)
+        adopt(self, fresh);
+    return grad ? rl_set_grad(self, grad) : RL_OK;
+}
+
+rl_status rl_module_to(rl_module *self, rl_device *device, rl_dtype dtype) {
+    target to = {device, dtype};
+    rl_status status = check_self(self, "module_to");
+    if (status)
+        return status;
+    if (dtype != RL_DTYPE_NONE && !rl_dtype_is_float(dtype))
+        return rl_fail(RL_DTYPE_MISMATCH, "module_to: dtype must be a floating one, got %s", rl_dtype_name(dtype));
+    return walk(self, "", move_entry, &to);
+}
+
+/* Files
+ * -----------------------------------------------------------------------------------------------------------------------
+ */
+
+/* The state in blocks that the caller frees with state_free. */
+typedef struct state {
+    const char **names;
+    rl_tensor **tensors;
+    int64_t count;
+} state;
+static void state_free(state *self) {
+    rl_free((void *)self->names);
+    rl_free(self->tensors);
+}
+static rl_status state_of(rl_module *module, state *out) {
+    int64_t room = count_entries(module);
+    *out = (state){0};
+    out->names = rl_alloc_zero((size_t)room + 1, sizeof *out->names, "state of a module");
+    out->tensors = rl_alloc_zero((size_t)room + 1, sizeof *out->tensors, "state of a module");
+    if (out->names && out->tensors)
+        out->count = rl_module_state(module, out->names, out->tensors, room);
+    return rl_error_status();
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules, as programs. Each mirrors PyTorch's order of operations, so that the numbers are the same. */
+#include <math.h>
+
+#include "base/error.h"
+#include "optim/optimizer.h"
+
+#define OP1(code, a) rl_build1(b, RL_INSN_##code, a)
+#define OP2(code, x, y) rl_build2(b, RL_INSN_##code, x, y)
+
+/* The register's dtype that a parameter is computed in: f32 for f16 and bf16. */
+static rl_dtype compute_dtype(rl_dtype dtype) {
+    return dtype == RL_F64 ? RL_F64 : RL_F32;
+}
+
+static rl_pw input(rl_builder *b, rl_dtype dtype, rl_dtype compute) {
+    return rl_build_cast(b, rl_build_input(b, dtype), compute);
+}
+/* The gradient as a rule sees it: -g to maximize. */
+static rl_pw gradient(rl_builder *b, const rule_options *options, rl_dtype dtype, rl_dtype compute) {
+    rl_pw g = input(b, dtype, compute);
+    return options->maximize ? OP1(NEG, g) : g;
+}
+
+static rl_status check_common(const char *name, const rule_options *o) {
+    if (!(o->lr >= 0.0) || !isfinite(o->lr))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: lr must be 0 or more, got %g", name, o->lr);
+    if (!(o->weight_decay >= 0.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: weight_decay must be 0 or more, got %g", name, o->weight_decay);
+    return RL_OK;
+}
+
+/* SGD
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+static rl_status sgd_check(const rule_options *o) {
+    if (check_common("sgd", o))
+        return rl_error_status();
+    if (!(o->momentum >= 0.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "sgd: momentum must be 0 or more, got %g", o->momentum);
+    if (o->nesterov && (o->momentum <= 0.0 || o->dampening != 0.0))
+        return rl_fail(RL_INVALID_ARGUMENT,
+                       "sgd: nesterov needs a momentum above 0 and a dampening of 0, got %g and %g", o->momentum,
+                       o->dampening);
+    return RL_OK;
+}
+static int sgd_n_states(const rule_options *o) {
+    return o->momentum != 0.0;
+}
+
+/* d = g + wd p;  buf = step 1 ? d : momentum buf + (1 - dampening) d;  d = nesterov ? d + momentum buf : buf;
+ * p = p - lr d */
+static const rl_program *sgd_program(const rule_options *o, int64_t step, rl_dtype dtype, rl_dtype grad_dtype) {
+    rl_builder builder, *b = &builder;
+    rl_dtype c = compute_dtype(dtype);
+    rl_pw p, d, lr, decay, momentum, damp;
+    rl_builder_init(b);
+    p = input(b, dtype, c);
+    d = gradient(b, o, grad_dtype, c);
+    lr = rl_build_scalar(b, c);
+    decay = rl_build_scalar(b, c);
+    momentum = rl_build_scalar(b, c);
+    damp = rl_build_scalar(b, c);
+    if (o->weight_decay != 0.0)
+        d = OP2(ADD, d, OP2(MUL, decay, p));
+    if (o->momentum != 0.0) {
+        rl_pw buf = input(b, dtype, c);
+        buf = step == 1 ? d : OP2(ADD, OP2(MUL, momentum, buf), OP2(MUL, damp, d));
+        d = o->nesterov ? OP2(ADD, d, OP2(MUL, momentum, buf)) : buf;
+        rl_build_output(b, OP2(SUB, p, OP2(MUL, lr, d)), dtype);
+        rl_build_output(b, buf, dtype);
+    } else {
+        rl_build_output(b, OP2(SUB, p, OP2(MUL, lr, d)), dtype);
+    }
+    return rl_builder_finish(b);
+}
+static void sgd_scalars(const rule_options *o, int64_t step, rl_number *out) {
+    (void)step;
+    out[0].f = o->lr;
+    out[1].f = o->weight_decay;
+    out[2].f = o->momentum;
+    out[3].f = 1.0 - o->dampening;
+}
+const rule rule_sgd = {"SGD", sgd_check, sgd_n_states, {"momentum_buffer"}, sgd_program, sgd_scalars};
+
+/* Adam and AdamW
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static rl_status adam_check(const rule_options *o) {
+    if (check_common("adam", o))
+        return rl_error_status();
+    if (!(o->beta1 >= 0.0 && o->beta1 < 1.0) || !(o->beta2 >= 0.0 && o->beta2 < 1.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "adam: betas must lie within [0, 1), got %g and %g", o->beta1, o->beta2);
+    if (!(o->eps >= 0.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "adam: eps must be 0 or more, got %g", o->eps);
+    return RL_OK;
+}
+static int adam_n_states(const rule_options *o) {
+    return o->amsgrad ? 3 : 2;
+}
+
+/* decoupled: p = p (1 - lr wd), else g = g + wd p;  m = m + (1 - beta1) (g - m);  v = beta2 v + (1 - beta2) g g;
+ * denom = sqrt(amsgrad ? (w = max(w, v)) : v) / sqrt(1 - beta2^t) + eps;  p = p - lr / (1 - beta1^t) m / denom */
+static const rl_program *adam_program(const rule_options *o, int64_t step, rl_dtype dtype, rl_dtype grad_dtype) {
+    rl_builder builder, *b = &builder;
+    rl_dtype c = compute_dtype(dtype);
+    rl_pw p, g, m, v, w = 0, decay, weight1, beta2, weight2, root, eps, size;
+    (void)step;
+    rl_builder_init(b);
+    p = input(b, dtype, c);
+    g = gradient(b, o, grad_dtype, c);
+    m = input(b, dtype, c);
+    v = input(b, dtype, c);
+    if (o->amsgrad)
+        w = input(b, dtype, c);
+    decay = rl_build_scalar(b, c);
+    weight1 = rl_build_scalar(b, c);
+    beta2 = rl_build_scalar(b, c);
+    weight2 = rl_build_scalar(b, c);
+    root = rl_build_scalar(b, c);
+    eps = rl_build_scalar(b, c);
+    size = rl_build_scalar(b, c);
+    if (o->weight_decay != 0.0 && o->decoupled)
+        p = OP2(MUL, p, decay);
+    else if (o->weight_decay != 0.0)
+        g = OP2(ADD, g, OP2(MUL, decay, p));
+    m = OP2(ADD, m, OP2(MUL, weight1, OP2(SUB, g, m)));
+    v = OP2(ADD, OP2(MUL, beta2, v), OP2(MUL, OP2(MUL, weight2, g), g));
+    if (o->amsgrad)
+        w = OP2(MAX, w, v);
+    p = OP2(SUB, p, OP2(MUL, size, OP2(DIV, m, OP2(ADD, OP2(DIV, OP1(SQRT, o->amsgrad ? w : v), root), eps))));
+    rl_build_output(b, p, dtype);
+    rl_build_output(b, m, dtype);
+    rl_build_output(b, v, dtype);
+    if (o->amsgrad)
+        rl_build_output(b, w, dtype);
+    return rl_builder_finish(b);
+}
+static void adam_scalars(const rule_options *o, int64_t step, rl_number *out) {
+    out[0].f = o->decoupled ? 1.0 - o->lr * o->weight_decay : o->weight_decay;
+    out[1].f = 1.0 - o->beta1;
+    out[2].f = o->beta2;
+    out[3].f = 1.0 - o->beta2;
+    out[4].f = sqrt(1.0 - pow(o->beta2, (double)step));
+    out[5].f = o->eps;
+    out[6].f = o->lr / (1.0 - pow(o->beta1, (double)step));
+}
+#define ADAM_STATES                                                                                                    \
+    { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" }
+const rule rule_adam = {"Adam", adam_check, adam_n_states, ADAM_STATES, adam_program, adam_scalars};
+const rule rule_adamw = {"AdamW", adam_check, adam_n_states, ADAM_STATES, adam_program, adam_scalars};
