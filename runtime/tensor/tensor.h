@@ -72,7 +72,8 @@ rl_status rl_broadcast_shapes(const char *op, int64_t a_ndim, const int64_t *a, 
 /* Strides with which a tensor of (ndim, shape, stride) is read as out_shape: 0 where broadcast. Shapes must fit. */
 void rl_broadcast_strides(int64_t ndim, const int64_t *shape, const int64_t *stride, int64_t out_ndim,
                           const int64_t *out_shape, int64_t *out_stride);
-/* Whether `view` of another shape needs no copy, and then its strides. */
+/* Whether `view` of another shape needs no copy, and then its strides. False where the shapes hold different numbers
+ * of elements. */
 bool rl_view_strides(int64_t ndim, const int64_t *shape, const int64_t *stride, int64_t new_ndim,
                      const int64_t *new_shape, int64_t *out_stride);
 /* An error unless every element of (shape, stride, offset in elements) lies within `elements`. */
@@ -90,7 +91,8 @@ bool rl_dtype_is_integer(rl_dtype dtype); /* bool is not */
 /* PyTorch's rule for a result of several operands: those with dimensions before those without before numbers, a
  * higher category (bool < integer < float) before a lower. `default float` (f32) for a float number among integers. */
 rl_dtype rl_result_dtype(const rl_value *operands, int64_t count);
-/* Whether PyTorch lets a result of dtype `from` be stored in `to` by an in-place op: no float into integer or bool. */
+/* Whether PyTorch lets a result of dtype `from` be stored in `to` by an in-place op: no float into integer or bool,
+ * and nothing but bool into bool. */
 bool rl_can_cast(rl_dtype from, rl_dtype to);
 
 /* Random numbers
