@@ -70,3 +70,11 @@ bool rl_env_flag(rl_env variable) {
     warn(variable, value, "0 or 1");
     return false;
 }
+
+bool rl_env_variable(size_t number, rl_env_description *out_description) {
+    if (number >= RL_ENV_COUNT || !out_description)
+        return false;
+    const rl_env_info *info = &table[number];
+    *out_description = (rl_env_description){info->name, info->default_text, info->text, rl_env_get((rl_env)number)};
+    return true;
+}

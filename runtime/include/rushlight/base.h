@@ -72,6 +72,13 @@ RL_API void rl_release(void *object);
  * from the start. Objects that are still retained stay valid only to be released. */
 RL_API void rl_shutdown(void);
 
+/* The environment variables that Rushlight reads, from 0 on; false where there is none of that number. Static strings;
+ * value is that of now, NULL where it is unset or empty, borrowed from the environment. */
+typedef struct rl_env_description {
+    const char *name, *default_text, *meaning, *value;
+} rl_env_description;
+RL_API bool rl_env_variable(size_t number, rl_env_description *out_description);
+
 /* "0.1.0" */
 RL_API const char *rl_version(void);
 

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands share: exit statuses, options, output. The command uses the public C API alone. */
+#ifndef RUSHLIGHT_FRONTENDS_CLI_COMMAND_H
+#define RUSHLIGHT_FRONTENDS_CLI_COMMAND_H
+
+#include <stdio.h>
+
+#include "rushlight/rushlight.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+typedef struct command {
+    const char *name;
+    const char *text;                  /* one line for the list of commands */
+    const char *help;                  /* the whole of `rushlight NAME --help` */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+} command;
+extern const command command_train, command_compare, command_devices, command_ops, command_env, command_check;
+
+/* Options (options.c)
+ * --------------------------------------------------------------------------------------------------- */
+
+typedef enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_REAL, OPTION_TEXT } option_kind;
+typedef struct option_spec {
+    const char *name; /* "--epochs" */
+    option_kind kind;
+    void *target;     /* bool, int64_t, double, const char * */
+    double low, high; /* bounds of numbers, inclusive */
+} option_spec;
+/* Fills targets and *out_operands (the arguments that are no options, borrowed from argv). Says what is wrong in one
+ * line on stderr. --help prints `help` and sets *out_done. Returns EXIT_OK or EXIT_USAGE. */
+int parse_options(const command *command, int argc, char **argv, const option_spec *specs, int n_specs,
+                  const char **operands, int room, int *out_operands, bool *out_done);
+
+/* Errors
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/* "rushlight: sentence" on stderr; clears the error. Returns EXIT_FAILED. */
+int report_error(void);
+/* "rushlight NAME: ..." on stderr, with a pointer to --help. Returns EXIT_USAGE. */
+int usage_error(const command *command, const char *format, ...) RL_PRINTF_(2, 3);
+
+/* Progress (progress.c): a bar on a terminal; nothing when stderr is no terminal.
+ * ---------------------------------------------- */
+
+typedef struct progress {
+    const char *label;
+    int64_t total;
+    double started, shown;
+    bool live;
+} progress;
+void progress_start(progress *self, const char *label, int64_t total);
+/* `detail` stands at the end of the bar. Redraws ten times a second at most. */
+void progress_show(progress *self, int64_t done, const char *detail);
+/* Takes the bar away. */
+void progress_end(progress *self);
+double seconds_now(void); /* of a clock that never steps */
+
+/* Ctrl-C: true once it was pressed; a second one ends the program at once. */
+void catch_interrupt(void);
+bool interrupted(void);
+
+/* A JSON string with its quotes. */
+void print_json_string(FILE *out, const char *text);
+
+/* Models and training (train.c)
+ * ---------------------------------------------------------------------------------------------------- */
+
+typedef struct train_options {
+    const char *task, *model, *data, *device, *save, *load;
+    int64_t epochs, batch, seed;
+    double lr;
+    double seconds; /* time to train at most, 0: no limit */
+    bool json, quiet;
+} train_options;
+
+typedef struct train_result {
+    int64_t epochs;        /* that were completed */
+    int64_t images;        /* trained on */
+    double seconds;        /* of training alone */
+    double loss, accuracy; /* mean of the last epoch; of the test set, after it */
+    bool interrupted;
+} train_result;
+
+extern const train_options train_defaults;
+/* The folder of the data: the option, or where Debian's package puts it. */
+const char *data_folder(const train_options *options);
+rl_module *model_new(const char *name);
+rl_status train(const train_options *options, rl_device *device, train_result *out_result);
+
+/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state.
+ * ------------------------------ */
+
+typedef struct lockstep_result {
+    int points;
+    double loss, gradient; /* the largest relative difference of the loss; of a gradient, in norm */
+} lockstep_result;
+rl_status lockstep(const train_options *options, rl_device *device, int points, int every, lockstep_result *out_result);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compare: the same work on several devices, in one table. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+#define DEVICES_MOST 64
+
+typedef struct row {
+    rl_device *device;
+    train_result trained;
+    lockstep_result apart;
+    bool is_reference;
+    char failure[512]; /* "" where it went well */
+} row;
+
+/* The devices of "a,b,c"; "all": every usable one of rank 0 or more, that is none that is only asked for by name. */
+static int choose_devices(const char *names, row *rows) {
+    rl_device *all[DEVICES_MOST];
+    char *copy, *name, *rest = NULL;
+    int count = 0;
+    if (!strcmp(names, "all")) {
+        size_t n = rl_device_list(all, DEVICES_MOST);
+        for (size_t i = 0; i < n && i < DEVICES_MOST; i++) {
+            if (strncmp(rl_device_name(all[i]), "sim:", 4) != 0 && rl_device_usable(all[i]))
+                rows[count++].device = all[i];
+            rl_error_clear();
+        }
+        return count;
+    }
+    if (!(copy = strdup(names)))
+        return 0;
+    for (name = strtok_r(copy, ",", &rest); name && count < DEVICES_MOST; name = strtok_r(NULL, ",", &rest)) {
+        rl_device *device = rl_device_get(name);
+        if (!device) {
+            free(copy);
+            return -1;
+        }
+        rows[count++].device = device;
+    }
+    free(copy);
+    return count;
+}
+
+static void run_row(row *self, const train_options *options, int points, int every) {
+    self->is_reference = self->device == rl_device_get("ref:0");
+    if (train(options, self->device, &self->trained) ||
+        (!self->is_reference && !interrupted() && lockstep(options, self->device, points, every, &self->apart)))
+        snprintf(self->failure, sizeof self->failure, "%s", rl_error_text());
+    rl_error_clear();
+}
+
+static double images_per_second(const row *self) {
+    return self->trained.seconds > 0.0 ? (double)self->trained.images / self->trained.seconds : 0.0;
+}
+
+static void print_table(const row *rows, int count, int64_t train_size) {
+    printf("\n%-12s %12s %9s %12s %28s\n", "device", "images/s", "epochs", "accuracy", "from ref: loss, gradients");
+    for (int i = 0; i < count; i++) {
+        const row *r = &rows[i];
+        if (*r->failure) {
+            printf("%-12s failed: %s\n", rl_device_name(r->device), r->failure);
+            continue;
+        }
+        printf("%-12s %12.0f %9.2f %10.2f %%", rl_device_name(r->device), images_per_second(r),
+               train_size ? (double)r->trained.images / (double)train_size : 0.0, 100.0 * r->trained.accuracy);
+        if (r->is_reference)
+            printf("%28s\n", "is ref");
+        else
+            printf("%16.1e, %10.1e\n", r->apart.loss, r->apart.gradient);
+    }
+}
+
+static void print_table_json(const row *rows, int count) {
+    printf("[");
+    for (int i = 0; i < count; i++) {
+        const row *r = &rows[i];
+        printf("%s\n  {\"device\": ", i ? "," : "");
+        print_json_string(stdout, rl_device_name(r->device));
+        printf(", \"failure\": ");
+        print_json_string(stdout, r->failure);
+        printf(", \"images_per_second\": %.1f, \"images\": %lld, \"epochs\": %lld, \"accuracy\": %.4f, \"points\": %d, "
+               "\"loss_difference\": %.3e, \"gradient_difference\": %.3e}",
+               images_per_second(r), (long long)r->trained.images, (long long)r->trained.epochs, r->trained.accuracy,
+               r->apart.points, r->apart.loss, r->apart.gradient);
+    }
+    printf("\n]\n");
+}
+
+static int run_compare(int argc, char **argv) {
+    train_options o = train_defaults;
+    static row rows[DEVICES_MOST];
+    const char *task = NULL, *devices = "all";
+    int64_t points = 4, every = 10;
+    bool done, failed = false;
+    o.seconds = 45.0;
+    const option_spec specs[] = {
+        {"--devices", OPTION_TEXT, &devices, 0, 0},     {"--model", OPTION_TEXT, &o.model, 0, 0},
+        {"--epochs", OPTION_INT, &o.epochs, 1, 1e6},    {"--batch", OPTION_INT, &o.batch, 1, 1e6},
+        {"--lr", OPTION_REAL, &o.lr, 0, 1e6},           {"--seed", OPTION_INT, &o.seed, 0, 9.2e18},
+        {"--seconds", OPTION_REAL, &o.seconds, 0, 1e9}, {"--data", OPTION_TEXT, &o.data, 0, 0},
+        {"--points", OPTION_INT, &points, 1, 1000},     {"--every", OPTION_INT, &every, 1, 1000},
+        {"--json", OPTION_FLAG, &o.json, 0, 0}};
+    int operands,
+        status = parse_options(&command_compare, argc, argv, specs, (int)(sizeof specs / sizeof specs[0]), &task, 1,
+                               &operands, &done),
+        count;
+    if (status || done)
+        return status;
+    if (!task || strcmp(task, "fashion-mnist") != 0)
+        return usage_error(&command_compare, "compares on fashion-mnist, got '%.60s'", task ? task : "");
+    if (strcmp(o.model, "mlp") != 0)
+        return usage_error(&command_compare, "no model '%.60s'; there is: mlp", o.model);
+    if ((count = choose_devices(devices, rows)) < 0)
+        return report_error();
+    if (!count)
+        return usage_error(&command_compare, "no device to compare");
+    catch_interrupt();
+    for (int i = 0; i < count && !interrupted(); i++) {
+        fprintf(o.json ? stderr : stdout, "%s\n", rl_device_name(rows[i].device));
+        fflush(stdout);
+        run_row(&rows[i], &o, (int)points, (int)every);
+        failed = failed || *rows[i].failure;
+    }
+    if (interrupted())
+        return EXIT_INTERRUPTED;
+    if (o.json)
+        print_table_json(rows, count);
+    else
+        print_table(rows, count, 60000);
+    return failed ? EXIT_FAILED : EXIT_OK;
+}
+
+const command command_compare = {
+    "compare", "the same training on several devices, in one table",
+    "usage: rushlight compare fashion-mnist [options]\n\n"
+    "Trains the same network on each device, then runs lockstep against ref: from ref's own state at steps 0, 10, 20, "
+    "...\n"
+    "one step on the device, and how far its loss (relative) and its gradients (relative, in norm) are from ref's.\n\n"
+    "  --devices A,B   or all: every usable device but sim, which is there when named (all)\n"
+    "  --seconds X     of training on each device at most (45); the table says how many epochs that were\n"
+    "  --points N      of lockstep (4), --every N steps (10)\n"
+    "  --model, --epochs, --batch, --lr, --seed, --data, --json   as for train\n",
+    run_compare};

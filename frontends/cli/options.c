@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+int usage_error(const command *command, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "rushlight %s: ", command->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "; see rushlight %s --help\n", command->name);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+int report_error(void) {
+    fprintf(stderr, "rushlight: %s\n", rl_failed() ? rl_error_text() : "failed without an error");
+    rl_error_clear();
+    return EXIT_FAILED;
+}
+
+static int parse_number(const command *command, const option_spec *spec, const char *text) {
+    char *end = NULL;
+    double real;
+    long long whole = 0;
+    errno = 0;
+    if (spec->kind == OPTION_INT) {
+        whole = strtoll(text, &end, 10);
+        real = (double)whole;
+    } else {
+        real = strtod(text, &end);
+    }
+    if (end == text || *end || errno == ERANGE || !isfinite(real))
+        return usage_error(command, "%s takes %s, got '%.60s'", spec->name,
+                           spec->kind == OPTION_INT ? "a whole number" : "a number", text);
+    if (real < spec->low || real > spec->high)
+        return usage_error(command, "%s must lie within %.10g and %.10g, got %.60s", spec->name, spec->low, spec->high,
+                           text);
+    if (spec->kind == OPTION_INT)
+        *(int64_t *)spec->target = whole;
+    else
+        *(double *)spec->target = real;
+    return EXIT_OK;
+}
+
+/* argv[*at] is an option: takes it, and its value from "--name=value" or from the next argument. */
+static int parse_option(const command *command, int argc, char **argv, int *at, const option_spec *specs, int n_specs) {
+    const char *text = argv[*at], *equals = strchr(text, '='), *value = equals ? equals + 1 : NULL;
+    size_t length = equals ? (size_t)(equals - text) : strlen(text);
+    for (int i = 0; i < n_specs; i++) {
+        const option_spec *spec = &specs[i];
+        if (strlen(spec->name) != length || strncmp(spec->name, text, length) != 0)
+            continue;
+        if (spec->kind == OPTION_FLAG) {
+            if (value)
+                return usage_error(command, "%s takes no value", spec->name);
+            *(bool *)spec->target = true;
+            return EXIT_OK;
+        }
+        if (!value && *at + 1 < argc)
+            value = argv[++*at];
+        if (!value)
+            return usage_error(command, "%s needs a value", spec->name);
+        if (spec->kind != OPTION_TEXT)
+            return parse_number(command, spec, value);
+        *(const char **)spec->target = value;
+        return EXIT_OK;
+    }
+    return usage_error(command, "no option '%.60s'", text);
+}
+
+int parse_options(const command *command, int argc, char **argv, const option_spec *specs, int n_specs,
+                  const char **operands, int room, int *out_operands, bool *out_done) {
+    int count = 0, status = EXIT_OK;
+    bool only_operands = false;
+    *out_done = false;
+    for (int i = 1; i < argc && status == EXIT_OK; i++) {
+        if (!only_operands && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
+            fputs(command->help, stdout);
+            *out_done = true;
+            return EXIT_OK;
+        }
+        if (!only_operands && !strcmp(argv[i], "--"))
+            only_operands = true;
+        else if (!only_operands && argv[i][0] == '-' && argv[i][1])
+            status = parse_option(command, argc, argv, &i, specs, n_specs);
+        else if (count == room)
+            status = usage_error(command, "does not know what to do with '%.60s'", argv[i]);
+        else
+            operands[count++] = argv[i];
+    }
+    *out_operands = count;
+    return status;
+}

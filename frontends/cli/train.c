@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train: a network on MNIST's kind of data. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+
+#define FASHION_FOLDER "/usr/share/datasets/fashion-mnist"
+
+const train_options train_defaults = {.task = "fashion-mnist", .model = "mlp", .epochs = 5, .batch = 128, .lr = 1e-3};
+
+const char *data_folder(const train_options *options) {
+    return options->data ? options->data : FASHION_FOLDER;
+}
+
+/* The models by name. */
+static rl_module *mlp_new(void) {
+    return rl_nn_sequential(rl_nn_flatten(1, -1), rl_nn_linear(784, 512), rl_nn_relu(), rl_nn_linear(512, 256),
+                            rl_nn_relu(), rl_nn_linear(256, 10));
+}
+static const struct model {
+    const char *name;
+    rl_module *(*make)(void);
+} models[] = {{"mlp", mlp_new}};
+#define N_MODELS ((int)(sizeof models / sizeof models[0]))
+
+static const struct model *model_named(const char *name) {
+    for (int i = 0; i < N_MODELS; i++)
+        if (!strcmp(models[i].name, name))
+            return &models[i];
+    return NULL;
+}
+rl_module *model_new(const char *name) {
+    const struct model *model = model_named(name);
+    return model ? model->make() : NULL;
+}
+
+/* Checkpoints: the model in FILE, the optimizer's state beside it in FILE.optimizer.
+ * ------------------------------------------ */
+
+static rl_status optimizer_path(const char *file, char *path, size_t room) {
+    return snprintf(path, room, "%s.optimizer", file) < (int)room ? RL_OK : RL_INVALID_ARGUMENT;
+}
+static rl_status save_all(const char *file, rl_module *net, rl_optimizer *optimizer) {
+    char path[4096];
+    if (optimizer_path(file, path, sizeof path))
+        return RL_INVALID_ARGUMENT;
+    rl_module_save(net, file);
+    return rl_optimizer_save(optimizer, path);
+}
+/* The optimizer's state is optional: a model alone can be loaded too. */
+static rl_status load_all(const char *file, rl_module *net, rl_optimizer *optimizer) {
+    char path[4096];
+    if (optimizer_path(file, path, sizeof path))
+        return RL_INVALID_ARGUMENT;
+    if (rl_module_load(net, file))
+        return rl_error_status();
+    return access(path, F_OK) == 0 ? rl_optimizer_load(optimizer, path) : RL_OK;
+}
+
+/* Training
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct training {
+    const train_options *options;
+    rl_module *net;
+    rl_optimizer *optimizer;
+    rl_loader *train, *test;
+    double started;
+    train_result *result;
+} training;
+
+static double accuracy(training *self) {
+    int64_t right = 0, seen = 0;
+    rl_tensor *x, *y;
+    RL_NO_GRAD();
+    rl_module_train(self->net, false);
+    while (rl_loader_next2(self->test, &x, &y)) {
+        RL_SCOPE();
+        rl_tensor *hit = rl_eq(rl_argmax(rl_module_forward(self->net, x), .dim = 1), y);
+        right += rl_item_int(rl_sum(hit));
+        seen += rl_tensor_size(y, 0);
+        if (interrupted())
+            break;
+    }
+    rl_module_train(self->net, true);
+    return seen ? (double)right / (double)seen : 0.0;
+}
+
+static bool out_of_time(const training *self) {
+    return interrupted() || (self->options->seconds > 0.0 && seconds_now() - self->started > self->options->seconds);
+}
+
+/* The losses are added up on the device and read once: reading one waits for it. */
+static rl_status train_batch(training *self, rl_tensor *x, rl_tensor *y, rl_tensor *loss_sum) {
+    RL_SCOPE();
+    rl_tensor *loss = rl_cross_entropy(rl_module_forward(self->net, x), y);
+    rl_optimizer_zero_grad(self->optimizer);
+    rl_backward(loss);
+    rl_optimizer_step(self->optimizer);
+    {
+        RL_NO_GRAD();
+        rl_add_(loss_sum, loss);
+    }
+    return rl_error_status();
+}
+
+static rl_status train_epoch(training *self, int64_t epoch) {
+    int64_t batches = rl_loader_batches(self->train), done = 0;
+    double started = seconds_now();
+    progress bar;
+    char label[64], detail[64];
+    rl_tensor *x, *y;
+    RL_SCOPE();
+    rl_tensor *loss_sum = rl_zeros(RL_NO_DIMS, .device = rl_tensor_device(rl_module_tensor(self->net, "1.weight")));
+    snprintf(label, sizeof label, "epoch %lld/%lld", (long long)epoch + 1, (long long)self->options->epochs);
+    progress_start(&bar, label, batches);
+    while (!out_of_time(self) && rl_loader_next2(self->train, &x, &y)) {
+        int64_t images = rl_tensor_size(y, 0);
+        if (train_batch(self, x, y, loss_sum))
+            break;
+        self->result->images += images;
+        done++;
+        if (bar.live && (done % 16 == 0 || done == batches)) {
+            snprintf(detail, sizeof detail, "loss %.4f", rl_item(loss_sum) / (double)done);
+            progress_show(&bar, done, detail);
+        }
+    }
+    progress_end(&bar);
+    if (rl_failed())
+        return rl_error_status();
+    self->result->loss = done ? rl_item(loss_sum) / (double)done : 0.0; /* waits for the device */
+    self->result->seconds += seconds_now() - started;
+    if (done == batches) {
+        (void)rl_loader_set_epoch(self->train, epoch + 1);
+        self->result->epochs++;
+    }
+    return rl_error_status();
+}
+
+static rl_status train_epochs(training *self) {
+    for (int64_t epoch = 0; epoch < self->options->epochs && !out_of_time(self); epoch++) {
+        if (train_epoch(self, epoch))
+            return rl_error_status();
+        if (interrupted())
+            break;
+        self->result->accuracy = accuracy(self);
+        if (!self->options->quiet && !rl_failed()) {
+            fprintf(self->options->json ? stderr : stdout,
+                    "epoch %lld  loss %.4f  test accuracy %.2f %%  %.0f images/s\n", (long long)epoch + 1,
+                    self->result->loss, 100.0 * self->result->accuracy,
+                    self->result->seconds > 0.0 ? (double)self->result->images / self->result->seconds : 0.0);
+            fflush(stdout);
+        }
+    }
+    self->result->interrupted = interrupted();
+    return rl_error_status();
+}
+
+rl_status train(const train_options *options, rl_device *device, train_result *out_result) {
+    training self = {.options = options, .result = out_result};
+    const char *folder = data_folder(options);
+    memset(out_result, 0, sizeof *out_result);
+    RL_SCOPE();
+    rl_manual_seed((uint64_t)options->seed);
+    self.net = model_new(options->model);
+    rl_module_to(self.net, device, RL_DTYPE_NONE);
+    self.optimizer = rl_optimizer_adam(self.net, .lr = options->lr);
+    self.train = rl_loader_new(rl_dataset_mnist(folder, true), .batch_size = options->batch, .shuffle = true,
+                               .seed = (uint64_t)options->seed + 1, .device = device);
+    self.test = rl_loader_new(rl_dataset_mnist(folder, false), .batch_size = 1000, .device = device);
+    if (!rl_failed() && options->load)
+        load_all(options->load, self.net, self.optimizer);
+    if (rl_failed())
+        return rl_error_status();
+    self.started = seconds_now();
+    if (train_epochs(&self))
+        return rl_error_status();
+    return options->save ? save_all(options->save, self.net, self.optimizer) : RL_OK;
+}
+
+/* The command
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+static void print_result_json(const train_options *options, rl_device *device, const train_result *r) {
+    printf("{\"task\": ");
+    print_json_string(stdout, options->task);
+    printf(", \"model\": ");
+    print_json_string(stdout, options->model);
+    printf(", \"device\": ");
+    print_json_string(stdout, rl_device_name(device));
+    printf(", \"epochs\": %lld, \"images\": %lld, \"seconds\": %.3f, \"images_per_second\": %.1f, \"loss\": %.6f, "
+           "\"accuracy\": %.4f, \"interrupted\": %s}\n",
+           (long long)r->epochs, (long long)r->images, r->seconds,
+           r->seconds > 0.0 ? (double)r->images / r->seconds : 0.0, r->loss, r->accuracy,
+           r->interrupted ? "true" : "false");
+}
+
+static int run_train(int argc, char **argv) {
+    train_options o = train_defaults;
+    train_result result;
+    rl_device *device;
+    const char *task = NULL;
+    bool done;
+    const option_spec specs[] = {
+        {"--model", OPTION_TEXT, &o.model, 0, 0},      {"--epochs", OPTION_INT, &o.epochs, 0, 1e6},
+        {"--batch", OPTION_INT, &o.batch, 1, 1e6},     {"--lr", OPTION_REAL, &o.lr, 0, 1e6},
+        {"--seed", OPTION_INT, &o.seed, 0, 9.2e18},    {"--device", OPTION_TEXT, &o.device, 0, 0},
+        {"--data", OPTION_TEXT, &o.data, 0, 0},        {"--save", OPTION_TEXT, &o.save, 0, 0},
+        {"--load", OPTION_TEXT, &o.load, 0, 0},        {"--json", OPTION_FLAG, &o.json, 0, 0},
+        {"--seconds", OPTION_REAL, &o.seconds, 0, 1e9}};
+    int operands, status = parse_options(&command_train, argc, argv, specs, (int)(sizeof specs / sizeof specs[0]),
+                                         &task, 1, &operands, &done);
+    if (status || done)
+        return status;
+    if (!task || strcmp(task, "fashion-mnist") != 0)
+        return usage_error(&command_train, "trains fashion-mnist (or, with --data, what has its form), got '%.60s'",
+                           task ? task : "");
+    if (!model_named(o.model))
+        return usage_error(&command_train, "no model '%.60s'; there is: mlp", o.model);
+    device = o.device ? rl_device_get(o.device) : rl_device_default();
+    if (!device)
+        return report_error();
+    catch_interrupt();
+    if (train(&o, device, &result))
+        return report_error();
+    if (o.json)
+        print_result_json(&o, device, &result);
+    else if (result.interrupted)
+        printf("interrupted after %lld epochs%s%s\n", (long long)result.epochs, o.save ? "; saved to " : "",
+               o.save ? o.save : "");
+    return result.interrupted ? EXIT_INTERRUPTED : EXIT_OK;
+}
+
+const command command_train = {
+    "train", "train a network on real data",
+    "usage: rushlight train fashion-mnist [options]\n\n"
+    "Trains a network with Adam and prints loss, test accuracy and images per second of each epoch.\n\n"
+    "  --model NAME    mlp: 784-512-256-10 with ReLU (default)\n"
+    "  --epochs N      passes over the training set (5)\n"
+    "  --batch N       images of a step (128)\n"
+    "  --lr X          learning rate (0.001)\n"
+    "  --seed N        of weights and order (0)\n"
+    "  --device D      such as onednn or ref:0 (RUSHLIGHT_DEVICE, else the best)\n"
+    "  --data DIR      folder of the four IDX files, gzipped or not (" FASHION_FOLDER ")\n"
+    "  --seconds X     stop after this time; 0: no limit\n"
+    "  --save FILE     write the weights as safetensors at the end, the optimizer's state to FILE.optimizer\n"
+    "  --load FILE     begin with weights (and state) from there\n"
+    "  --json          one line of JSON at the end; progress goes to stderr\n\n"
+    "Ctrl-C ends after the step in progress, saves where --save is given, and leaves with status 130; twice: at "
+    "once.\n",
+    run_train};
