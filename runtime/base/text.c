@@ -72,6 +72,13 @@ static size_t utf8_length(const char *text) {
     return overlong || beyond ? 0 : length;
 }
 
+bool rl_text_is_utf8(const char *text) {
+    size_t length = 1;
+    for (; *text && length > 0; text += length)
+        length = utf8_length(text);
+    return length > 0;
+}
+
 static void add_json_ascii(rl_text *self, char c) {
     static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
     const char *found = strchr(plain, c);

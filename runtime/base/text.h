@@ -20,4 +20,7 @@ void rl_text_add_excerpt(rl_text *self, const char *text, size_t limit);
 char *rl_text_take(rl_text *self);
 void rl_text_free(rl_text *self);
 
+/* True where all of it is well-formed UTF-8. */
+bool rl_text_is_utf8(const char *text);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include "tensor/tensor.h"
 
+#include <math.h>
+
 static const struct {
     const char *name;
     uint8_t bytes, reg;
@@ -126,4 +128,24 @@ bool rl_can_cast(rl_dtype from, rl_dtype to) {
     if (rl_dtype_is_float(from))
         return rl_dtype_is_float(to);
     return to != RL_BOOL || from == RL_BOOL;
+}
+
+double rl_half_to_double(rl_dtype dtype, uint16_t bits) {
+    int fraction_bits = dtype == RL_BF16 ? 7 : 10, bias = dtype == RL_BF16 ? 127 : 15;
+    int exponent_mask = dtype == RL_BF16 ? 0xff : 0x1f;
+    int exponent = bits >> fraction_bits & exponent_mask, fraction = bits & ((1 << fraction_bits) - 1);
+    double magnitude;
+    if (exponent == exponent_mask)
+        magnitude = fraction ? (double)NAN : (double)INFINITY;
+    else if (exponent == 0) /* subnormal */
+        magnitude = ldexp(fraction, 1 - bias - fraction_bits);
+    else
+        magnitude = ldexp(fraction + (1 << fraction_bits), exponent - bias - fraction_bits);
+    return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+int64_t rl_float_to_int(double value) {
+    if (isnan(value))
+        return 0;
+    return value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value;
 }

@@ -94,6 +94,10 @@ rl_dtype rl_result_dtype(const rl_value *operands, int64_t count);
 /* Whether PyTorch lets a result of dtype `from` be stored in `to` by an in-place op: no float into integer or bool,
  * and nothing but bool into bool. */
 bool rl_can_cast(rl_dtype from, rl_dtype to);
+/* The number that 16 bits of f16 or bf16 stand for. Exact. */
+double rl_half_to_double(rl_dtype dtype, uint16_t bits);
+/* Toward zero; beyond int64 its nearest end, NaN 0. */
+int64_t rl_float_to_int(double value);
 
 /* Random numbers
  * --------------------------------------------------------------------------------------------------------- */
