@@ -29,7 +29,9 @@ rl_pw rl_build_input(rl_builder *self, rl_dtype dtype);
 rl_pw rl_build_scalar(rl_builder *self, rl_dtype dtype);
 /* A number that is part of the program: a scalar whose value the program remembers, so that callers give none. */
 rl_pw rl_build_constant(rl_builder *self, rl_dtype dtype, double value);
-/* code over operands of one register (SELECT: b and c). The result's dtype is that of a; comparisons give RL_BOOL. */
+/* code over operands of one register (SELECT: b and c; its a is of I32). Comparisons give RL_BOOL; other results have
+ * their operands' dtype where they are exact in it (MIN, SELECT, FLOOR ...), else the widest of their register: the sum
+ * of two f16 values is an f32 until it is cast. */
 rl_pw rl_build1(rl_builder *self, rl_insn_code code, rl_pw a);
 rl_pw rl_build2(rl_builder *self, rl_insn_code code, rl_pw a, rl_pw b);
 rl_pw rl_build3(rl_builder *self, rl_insn_code code, rl_pw a, rl_pw b, rl_pw c);
@@ -54,6 +56,9 @@ int rl_program_own_scalars(const rl_program *self);
 /* The program as a backend with this mask takes it: self, or an equal one of base instructions (kept). NULL on failure.
  */
 const rl_program *rl_program_for_mask(const rl_program *self, uint64_t insn_mask);
+
+/* Frees every program: for rl_shutdown, once the backends are shut down. A later program begins anew with index 0. */
+void rl_programs_shutdown(void);
 
 /* "v2 = add.f32 v0 v1" a line; gives a string to free(). */
 char *rl_program_to_string(const rl_program *self);
