@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "io/state.h"
 #include "nn/module.h"
 #include "rushlight/autograd.h"
 #include "rushlight/device.h"
@@ -266,4 +267,29 @@ static rl_status state_of(rl_module *module, state *out) {
     if (out->names && out->tensors)
         out->count = rl_module_state(module, out->names, out->tensors, room);
     return rl_error_status();
+}
+
+rl_status rl_module_save(rl_module *self, const char *path) {
+    state all = {0};
+    rl_status status = check_self(self, "module_save");
+    if (status == RL_OK)
+        status = state_of(self, &all);
+    if (status == RL_OK)
+        status = rl_safetensors_save(path, all.names, (rl_tensors){all.tensors, all.count}, NULL, 0);
+    state_free(&all);
+    return status;
+}
+
+rl_status rl_module_load(rl_module *self, const char *path) {
+    state all = {0};
+    rl_status status = check_self(self, "module_load");
+    RL_SCOPE();
+    rl_safetensors *file = status == RL_OK ? rl_safetensors_open(path) : NULL;
+    if (file == NULL)
+        return rl_error_status();
+    status = state_of(self, &all);
+    if (status == RL_OK)
+        status = rl_state_load("module_load", file, all.names, all.tensors, all.count);
+    state_free(&all);
+    return status;
 }

@@ -142,7 +142,7 @@ static rl_status make_state(rl_tensor *parameter, rl_tensor **state) {
     return RL_OK;
 }
 
-static rl_status make_states(const rl_optimizer *self, slot *slot) {
+rl_status optimizer_make_states(const rl_optimizer *self, slot *slot) {
     int n = self->rule->n_states(&self->options);
     rl_status status = RL_OK;
     for (int s = 0; s < n && !status; s++)
@@ -206,7 +206,7 @@ rl_status rl_optimizer_step(rl_optimizer *self) {
     for (int64_t i = 0; !status && i < self->count; i++) {
         if (!rl_grad(self->slots[i].parameter))
             continue;
-        status = make_states(self, &self->slots[i]);
+        status = optimizer_make_states(self, &self->slots[i]);
         self->due[due++] = &self->slots[i];
     }
     /* Takes the first that is left and all that go together with it, moving them to the front. */

@@ -52,4 +52,7 @@ struct rl_optimizer {
     slot **due; /* room for one step's work */
 };
 
+/* State tensors where the parameter is and as it is: zeros at first, moved along when the parameter was moved. */
+rl_status optimizer_make_states(const rl_optimizer *self, slot *slot);
+
 #endif

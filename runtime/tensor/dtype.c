@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Data types, and PyTorch's promotion of them. */
+#include <math.h>
 #include <string.h>
 
 #include "tensor/tensor.h"
-
-#include <math.h>
 
 static const struct {
     const char *name;
