@@ -10,39 +10,56 @@
 
 #define GUARD 192 /* bytes before and after the elements; a multiple of every element size */
 
-const shape_case shape_cases[] = {
-    {1, {7}},          {2, {5, 3}},    {0, {0}},          {1, {0}},        {3, {3, 0, 2}},
-    {1, {1}},          {1, {1000}},    {2, {64, 33}},     {3, {2, 3, 4}},  {4, {1, 17, 1, 3}},
-    {2, {1, 257}},     {2, {300, 2}},  {5, {2, 3, 1, 2, 5}}, {12, {2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 3}}};
+const shape_case shape_cases[] = {{1, {7}},
+                                  {2, {5, 3}},
+                                  {0, {0}},
+                                  {1, {0}},
+                                  {3, {3, 0, 2}},
+                                  {1, {1}},
+                                  {1, {1000}},
+                                  {2, {64, 33}},
+                                  {3, {2, 3, 4}},
+                                  {4, {1, 17, 1, 3}},
+                                  {2, {1, 257}},
+                                  {2, {300, 2}},
+                                  {5, {2, 3, 1, 2, 5}},
+                                  {12, {2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 3}}};
 const int n_shape_cases = (int)(sizeof shape_cases / sizeof shape_cases[0]);
 
-/* Numbers ------------------------------------------------------------------------------------------------------------------ */
+/* Numbers
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 size_t dtype_bytes(rl_dtype dtype) {
     switch (dtype) {
 #define CASE(NAME, code, bytes, reg, text)                                                                             \
-    case RL_##NAME: return bytes;
+    case RL_##NAME:                                                                                                    \
+        return bytes;
         RL_DTYPE_LIST(CASE)
 #undef CASE
-    default: return 0;
+    default:
+        return 0;
     }
 }
 const char *dtype_text(rl_dtype dtype) {
     switch (dtype) {
 #define CASE(NAME, code, bytes, reg, text)                                                                             \
-    case RL_##NAME: return text;
+    case RL_##NAME:                                                                                                    \
+        return text;
         RL_DTYPE_LIST(CASE)
 #undef CASE
-    default: return "-";
+    default:
+        return "-";
     }
 }
 rl_reg dtype_register(rl_dtype dtype) {
     switch (dtype) {
 #define CASE(NAME, code, bytes, reg, text)                                                                             \
-    case RL_##NAME: return RL_REG_##reg;
+    case RL_##NAME:                                                                                                    \
+        return RL_REG_##reg;
         RL_DTYPE_LIST(CASE)
 #undef CASE
-    default: return RL_REG_F32;
+    default:
+        return RL_REG_F32;
     }
 }
 bool dtype_floating(rl_dtype dtype) {
@@ -50,11 +67,16 @@ bool dtype_floating(rl_dtype dtype) {
 }
 double dtype_rtol(rl_dtype dtype) {
     switch (dtype) {
-    case RL_F32: return 2e-6;
-    case RL_F64: return 1e-14;
-    case RL_F16: return 1.1e-3;
-    case RL_BF16: return 8e-3;
-    default: return 0.0;
+    case RL_F32:
+        return 2e-6;
+    case RL_F64:
+        return 1e-14;
+    case RL_F16:
+        return 1.1e-3;
+    case RL_BF16:
+        return 8e-3;
+    default:
+        return 0.0;
     }
 }
 
@@ -70,10 +92,18 @@ static void store(unsigned char *at, rl_dtype dtype, double real, int64_t whole)
     float f = (float)real;
     uint16_t half;
     switch (dtype) {
-    case RL_F32: memcpy(at, &f, 4); break;
-    case RL_F64: memcpy(at, &real, 8); break;
-    case RL_F16: half = rl_f16_from_f32(f), memcpy(at, &half, 2); break;
-    case RL_BF16: half = rl_bf16_from_f32(f), memcpy(at, &half, 2); break;
+    case RL_F32:
+        memcpy(at, &f, 4);
+        break;
+    case RL_F64:
+        memcpy(at, &real, 8);
+        break;
+    case RL_F16:
+        half = rl_f16_from_f32(f), memcpy(at, &half, 2);
+        break;
+    case RL_BF16:
+        half = rl_bf16_from_f32(f), memcpy(at, &half, 2);
+        break;
     default: /* little-endian integers, cut to their width */
         memcpy(at, &whole, dtype_bytes(dtype));
     }
@@ -87,15 +117,32 @@ static double load(const unsigned char *at, rl_dtype dtype) {
     int32_t i32;
     int64_t i64;
     switch (dtype) {
-    case RL_F32: memcpy(&f, at, 4); return f;
-    case RL_F64: memcpy(&d, at, 8); return d;
-    case RL_F16: memcpy(&half, at, 2); return rl_f32_from_f16(half);
-    case RL_BF16: memcpy(&half, at, 2); return rl_f32_from_bf16(half);
-    case RL_I8: memcpy(&i8, at, 1); return i8;
-    case RL_I16: memcpy(&i16, at, 2); return i16;
-    case RL_I32: memcpy(&i32, at, 4); return i32;
-    case RL_I64: memcpy(&i64, at, 8); return (double)i64;
-    default: return *at;
+    case RL_F32:
+        memcpy(&f, at, 4);
+        return f;
+    case RL_F64:
+        memcpy(&d, at, 8);
+        return d;
+    case RL_F16:
+        memcpy(&half, at, 2);
+        return rl_f32_from_f16(half);
+    case RL_BF16:
+        memcpy(&half, at, 2);
+        return rl_f32_from_bf16(half);
+    case RL_I8:
+        memcpy(&i8, at, 1);
+        return i8;
+    case RL_I16:
+        memcpy(&i16, at, 2);
+        return i16;
+    case RL_I32:
+        memcpy(&i32, at, 4);
+        return i32;
+    case RL_I64:
+        memcpy(&i64, at, 8);
+        return (double)i64;
+    default:
+        return *at;
     }
 }
 
@@ -106,20 +153,27 @@ static void fill_element(suite *self, unsigned char *at, rl_dtype dtype, int con
     int64_t whole = pick(self, 200) - 100;
     int64_t special = pick(self, 15);
     switch (content) {
-    case CONTENT_POSITIVE: real = 0.25 + (double)pick(self, 4000) / 1000.0, whole = 1 + pick(self, 90); break;
-    case CONTENT_SMALL: real = (double)(pick(self, 9) - 4) / 4.0, whole = pick(self, 5) - 2; break;
+    case CONTENT_POSITIVE:
+        real = 0.25 + (double)pick(self, 4000) / 1000.0, whole = 1 + pick(self, 90);
+        break;
+    case CONTENT_SMALL:
+        real = (double)(pick(self, 9) - 4) / 4.0, whole = pick(self, 5) - 2;
+        break;
     case CONTENT_DISTINCT:
         real = (double)((number * 37) % 1009) - 500.0;
         whole = (number * 37) % 113 - 56;
         break;
-    case CONTENT_INDEX: whole = pick(self, limit), real = (double)whole; break;
+    case CONTENT_INDEX:
+        whole = pick(self, limit), real = (double)whole;
+        break;
     case CONTENT_SPECIAL:
         if (special < 11)
             real = specials[special];
         else if (special < 14)
             real = special == 11 ? (double)NAN : special == 12 ? (double)INFINITY : -(double)INFINITY;
         break;
-    default: break;
+    default:
+        break;
     }
     if (dtype == RL_BOOL)
         whole &= 1;
@@ -128,11 +182,13 @@ static void fill_element(suite *self, unsigned char *at, rl_dtype dtype, int con
     store(at, dtype, real, whole);
 }
 
-/* Cases -------------------------------------------------------------------------------------------------------------------- */
+/* Cases
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
-void case_begin(test_case *self, suite *suite, const char *format, ...) {
+void case_begin(test_case *self, suite *owner, const char *format, ...) {
     va_list args;
-    self->suite = suite;
+    self->suite = owner;
     self->count = 0;
     self->broken = false;
     va_start(args, format);
@@ -221,7 +277,8 @@ void case_end(test_case *self) {
     self->count = 0;
 }
 
-/* Comparison --------------------------------------------------------------------------------------------------------------- */
+/* Comparison
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static bool near_enough(const field *f, const unsigned char *a, const unsigned char *b) {
     double x, y;
@@ -315,4 +372,6 @@ void case_run_status(test_case *self, case_issue issue, void *context, rl_status
     else if (compare_all(self))
         check(s, true, "%s", self->name);
 }
-void case_run(test_case *self, case_issue issue, void *context) { case_run_status(self, issue, context, RL_OK); }
+void case_run(test_case *self, case_issue issue, void *context) {
+    case_run_status(self, issue, context, RL_OK);
+}

@@ -37,18 +37,22 @@ typedef enum section { SECTION_LIST(SECTION_ENUM) SECTION_COUNT } section;
 #define COLUMNS (RL_DTYPE_COUNT) /* 0: without dtype */
 
 typedef struct tally {
-    int passed, failed, skipped;
+    int passed, failed;
 } tally;
 
 typedef struct suite {
     /* The plugin under test, and the oracle. */
     const rl_backend *api, *ref;
+    rl_backend table; /* what api points to: the plugin's, at this header's size */
+    char name[64];
+    FILE *out;
     rl_backend_device *device, *ref_device;
     rl_backend_stream *stream, *ref_stream;
-    bool f64;        /* the device takes it */
-    bool verbose;    /* every check is named */
-    int shown;       /* failures printed so far; the rest is only counted */
-    uint64_t random; /* state of the generator of cases */
+    bool f64;           /* the device takes it */
+    bool device_worked; /* it could be opened, so that the runtime's sections make sense */
+    bool verbose;       /* every check is named */
+    int shown;          /* failures printed so far; the rest is only counted */
+    uint64_t random;    /* state of the generator of cases */
 
     section section;
     rl_dtype dtype; /* column of the table */
@@ -80,18 +84,19 @@ void check_scan_sort(suite *self);
 void check_fused(suite *self);
 void close_suite(suite *self);
 
-/* Sections that go through the runtime (runtime.c); the backend was loaded by rl_backend_load and is named `name`. */
-void check_runtime(suite *self, const char *name);
+/* Sections that go through the runtime (runtime.c), which loads the plugin anew. */
+void check_runtime(suite *self, const char *path, const char *name);
 
 /* All of it: prints what fails, the table and the score. Returns the number of failed checks; -1 where the plugin could
  * not be loaded (the sentence was printed). */
 typedef struct conformance_options {
-    bool verbose, quick; /* quick: fewer cases */
-    bool abi_only;       /* nothing through the runtime */
+    bool verbose;
+    bool abi_only; /* nothing through the runtime */
 } conformance_options;
 int run_conformance(const char *path, const conformance_options *options, FILE *out);
 
-/* Operands with guards (case.c) ------------------------------------------------------------------------------------------- */
+/* Operands with guards (case.c)
+ * ------------------------------------------------------------------------------------------- */
 
 enum layout { LAYOUT_PLAIN, LAYOUT_REVERSED, LAYOUT_GAPPED, LAYOUT_NEGATIVE, LAYOUT_COUNT, LAYOUT_BROADCAST };
 enum content { CONTENT_ANY, CONTENT_POSITIVE, CONTENT_SPECIAL, CONTENT_SMALL, CONTENT_DISTINCT, CONTENT_INDEX };
@@ -115,7 +120,7 @@ typedef struct test_case {
     bool broken; /* could not be set up; counted as failed */
 } test_case;
 
-void case_begin(test_case *self, suite *suite, const char *format, ...) RL_PRINTF_(3, 4);
+void case_begin(test_case *self, suite *owner, const char *format, ...) RL_PRINTF_(3, 4);
 /* Adds an operand filled with numbers; `limit` bounds CONTENT_INDEX. Returns its number. */
 int case_input(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, int content,
                int64_t limit);
@@ -149,7 +154,7 @@ int make_insn(program_maker *self, rl_insn_code code, int type, int dtype, int a
 int make_input(program_maker *self, rl_dtype dtype);
 int make_scalar(program_maker *self, rl_reg type);
 void make_output(program_maker *self, rl_dtype dtype, int value);
-const rl_program *make_end(program_maker *self, suite *suite);
+const rl_program *make_end(program_maker *self, suite *owner);
 void free_programs(suite *self);
 /* A program that gives its input unchanged. */
 const rl_program *copy_program(suite *self, rl_dtype from, rl_dtype to);

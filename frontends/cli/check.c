@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `rushlight check`: the conformance suite (tests/conformance) against one plugin. */
+#include <stdlib.h>
+
+#include "command.h"
+#include "conformance.h"
+
+static int run_check(int argc, char **argv);
+
+const command command_check = {
+    "check", "how far a backend keeps the plugin ABI",
+    "usage: rushlight check [--verbose] [--abi-only] PATH.so\n\n"
+    "Runs the conformance suite against the backend in PATH.so: lifecycle, memory, streams and events, errors, every\n"
+    "primitive with guard zones around every buffer, every op, gradcheck and lockstep, all against the reference.\n"
+    "Prints what fails, a table (sections by dtypes) and a score. Status 0 where all passed.\n\n"
+    "  --verbose    name every check\n"
+    "  --abi-only   only what speaks to the backend's table, nothing through the runtime\n",
+    run_check};
+
+static int run_check(int argc, char **argv) {
+    conformance_options options = {0};
+    const char *operand = NULL;
+    bool done;
+    int count, failed, status;
+    const option_spec specs[] = {{"--verbose", OPTION_FLAG, &options.verbose, 0, 0},
+                                 {"--abi-only", OPTION_FLAG, &options.abi_only, 0, 0}};
+    status = parse_options(&command_check, argc, argv, specs, 2, &operand, 1, &count, &done);
+    if (status || done)
+        return status;
+    if (count == 0)
+        return usage_error(&command_check, "needs the path of a backend");
+    char *path = realpath(operand, NULL); /* dlopen would look for a bare name elsewhere */
+    if (!path) {
+        fprintf(stderr, "rushlight: %s: no such file\n", operand);
+        return EXIT_FAILED;
+    }
+    failed = run_conformance(path, &options, stdout);
+    free(path);
+    return failed == 0 ? EXIT_OK : EXIT_FAILED;
+}
