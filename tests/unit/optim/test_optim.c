@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Optimizers against PyTorch's numbers (record.py), their state in files, and what they refuse. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "expected.h"
+#include "rushlight/rushlight.h"
+
+enum { STEPS = 5, PARAMETERS = 2, MOST = 6 };
+static const int counts[PARAMETERS] = {6, 4};
+
+typedef struct problem {
+    rl_tensor *parameters[PARAMETERS];
+    rl_optimizer *optimizer;
+} problem;
+typedef rl_optimizer *(*make_optimizer)(rl_tensors parameters);
+
+static problem start(make_optimizer make) {
+    problem p;
+    float values[MOST];
+    for (int i = 0; i < MOST; i++)
+        values[i] = (float)(i - 2) / 4.0f;
+    p.parameters[0] = rl_requires_grad(rl_tensor_from_data(values, RL_DIMS(2, 3), RL_F32, NULL), true);
+    p.parameters[1] = rl_requires_grad(rl_tensor_from_data(values, RL_DIMS(4), RL_F32, NULL), true);
+    p.optimizer = make((rl_tensors){p.parameters, PARAMETERS});
+    return p;
+}
+
+static void step(problem *p, int number) {
+    for (int k = 0; k < PARAMETERS; k++) {
+        float values[MOST];
+        for (int i = 0; i < counts[k]; i++)
+            values[i] = (float)((i * 7 + number * 3) % 11 - 5) / 8.0f;
+        RL_SCOPE();
+        rl_ints shape = {rl_tensor_shape(p->parameters[k]), rl_tensor_ndim(p->parameters[k])};
+        rl_set_grad(p->parameters[k], rl_tensor_from_data(values, shape, RL_F32, NULL));
+    }
+    rl_optimizer_step(p->optimizer);
+}
+
+static void read_all(const problem *p, float *out) {
+    rl_tensor_read(p->parameters[0], out, 6 * sizeof(float));
+    rl_tensor_read(p->parameters[1], out + 6, 4 * sizeof(float));
+}
+
+static void assert_near(const float *got, const float *want) {
+    assert_int_equal(rl_error_status(), RL_OK);
+    for (int i = 0; i < 10; i++) {
+        if (!(fabsf(got[i] - want[i]) <= 1e-6f + 1e-5f * fabsf(want[i])))
+            fail_msg("element %d is %.9g, PyTorch has %.9g", i, (double)got[i], (double)want[i]);
+    }
+}
+
+/* X(name, call): the optimizers of record.py. */
+#define CONFIGS(X)                                                                                                     \
+    X(sgd, rl_optimizer_sgd(NULL, .parameters = p, .lr = 0.1))                                                         \
+    X(sgd_momentum, rl_optimizer_sgd(NULL, .parameters = p, .lr = 0.1, .momentum = 0.9))                               \
+    X(sgd_dampening,                                                                                                   \
+      rl_optimizer_sgd(NULL, .parameters = p, .lr = 0.1, .momentum = 0.9, .dampening = 0.5, .weight_decay = 0.01))     \
+    X(sgd_nesterov,                                                                                                    \
+      rl_optimizer_sgd(NULL, .parameters = p, .lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true))     \
+    X(sgd_maximize, rl_optimizer_sgd(NULL, .parameters = p, .lr = 0.1, .maximize = true))                              \
+    X(adam, rl_optimizer_adam(NULL, .parameters = p))                                                                  \
+    X(adam_decay, rl_optimizer_adam(NULL, .parameters = p, .lr = 0.05, .beta1 = 0.8, .beta2 = 0.99, .eps = 1e-6,       \
+                                    .weight_decay = 0.1))                                                              \
+    X(adam_amsgrad, rl_optimizer_adam(NULL, .parameters = p, .lr = 0.05, .amsgrad = true))                             \
+    X(adamw, rl_optimizer_adamw(NULL, .parameters = p, .lr = 0.05))                                                    \
+    X(adamw_decay, rl_optimizer_adamw(NULL, .parameters = p, .lr = 0.05, .weight_decay = 0.3, .maximize = true))
+
+#define MAKE(name, call)                                                                                               \
+    static rl_optimizer *make_##name(rl_tensors p) {                                                                   \
+        return call;                                                                                                   \
+    }
+CONFIGS(MAKE)
+#undef MAKE
+
+static const struct config {
+    const char *name;
+    make_optimizer make;
+    const float *expected;
+} configs[] = {
+#define ROW(name, call) {#name, make_##name, expected_##name},
+    CONFIGS(ROW)
+#undef ROW
+};
+enum { N_CONFIGS = sizeof configs / sizeof configs[0] };
+
+static void test_pytorch_numbers(void **state) {
+    (void)state;
+    for (int c = 0; c < N_CONFIGS; c++) {
+        RL_SCOPE();
+        float got[10];
+        print_message("%s\n", configs[c].name);
+        problem p = start(configs[c].make);
+        for (int i = 0; i < STEPS; i++)
+            step(&p, i);
+        read_all(&p, got);
+        assert_near(got, configs[c].expected);
+    }
+}
+
+/* Two steps, a file, three more by another optimizer: as if nothing had happened between. */
+static void test_state_in_file(void **state) {
+    (void)state;
+    char path[] = "/tmp/rushlight-optim-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    for (int c = 0; c < N_CONFIGS; c++) {
+        RL_SCOPE();
+        float got[10];
+        problem first = start(configs[c].make), second = start(configs[c].make);
+        for (int i = 0; i < 2; i++)
+            step(&first, i);
+        assert_int_equal(rl_optimizer_save(first.optimizer, path), RL_OK);
+        {
+            RL_NO_GRAD();
+            for (int k = 0; k < PARAMETERS; k++)
+                rl_copy_(second.parameters[k], first.parameters[k]);
+        }
+        assert_int_equal(rl_optimizer_load(second.optimizer, path), RL_OK);
+        for (int i = 2; i < STEPS; i++)
+            step(&second, i);
+        read_all(&second, got);
+        assert_near(got, configs[c].expected);
+    }
+    {
+        RL_SCOPE();
+        problem adam = start(make_adam);
+        assert_int_equal(rl_optimizer_load(adam.optimizer, path), RL_BAD_FORMAT); /* it holds AdamW's */
+        assert_non_null(strstr(rl_error_text(), "AdamW"));
+        rl_error_clear();
+    }
+    unlink(path);
+}
+
+static void expect(rl_status status, const char *sentence) {
+    assert_int_equal(rl_error_status(), status);
+    if (!strstr(rl_error_text(), sentence))
+        fail_msg("'%s' does not say '%s'", rl_error_text(), sentence);
+    rl_error_clear();
+}
+
+static void test_refuses(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *net = rl_nn_linear(2, 2);
+    assert_null(rl_optimizer_sgd(net, .lr = -1.0));
+    expect(RL_INVALID_ARGUMENT, "lr");
+    assert_null(rl_optimizer_sgd(net, .momentum = -0.5));
+    expect(RL_INVALID_ARGUMENT, "momentum");
+    assert_null(rl_optimizer_sgd(net, .nesterov = true));
+    expect(RL_INVALID_ARGUMENT, "nesterov");
+    assert_null(rl_optimizer_adam(net, .beta1 = 1.0));
+    expect(RL_INVALID_ARGUMENT, "beta");
+    assert_null(rl_optimizer_adam(NULL));
+    expect(RL_INVALID_ARGUMENT, "parameters");
+    assert_null(rl_optimizer_adam(rl_nn_relu()));
+    expect(RL_INVALID_ARGUMENT, "parameters");
+    assert_int_equal(rl_optimizer_step(NULL), RL_INVALID_ARGUMENT);
+    rl_error_clear();
+}
+
+/* A parameter without a gradient stays as it is; the others move. */
+static void test_skips_without_gradient(void **state) {
+    (void)state;
+    RL_SCOPE();
+    float got[10];
+    problem p = start(make_adam);
+    step(&p, 0);
+    read_all(&p, got);
+    float second = got[6];
+    rl_optimizer_zero_grad(p.optimizer);
+    rl_set_grad(p.parameters[0], rl_ones_like(p.parameters[0]));
+    rl_optimizer_step(p.optimizer);
+    float before = got[0];
+    read_all(&p, got);
+    assert_int_equal(rl_error_status(), RL_OK);
+    assert_true(got[0] != before);
+    assert_true(got[6] == second);
+}
+
+/* Every allocation fails once: an error, no leak, and the next try works. */
+static void test_without_memory(void **state) {
+    (void)state;
+    for (uint64_t n = 1; n < 400; n++) {
+        RL_SCOPE();
+        rl_alloc_fail_at(n, false);
+        problem p = start(make_adam);
+        if (!rl_failed())
+            step(&p, 0);
+        rl_alloc_fail_at(0, false);
+        bool failed = rl_failed();
+        if (failed)
+            assert_int_equal(rl_error_status(), RL_OUT_OF_MEMORY);
+        rl_error_clear();
+        if (!failed)
+            return;
+    }
+    fail_msg("there is no end of allocations");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch_numbers), cmocka_unit_test(test_state_in_file),
+                                       cmocka_unit_test(test_refuses), cmocka_unit_test(test_skips_without_gradient),
+                                       cmocka_unit_test(test_without_memory)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rl_shutdown();
+    return failed;
+}
