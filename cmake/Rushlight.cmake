@@ -41,9 +41,10 @@ function(rushlight_layer name)
   endforeach()
 endfunction()
 
-# rushlight_test(NAME LABEL unit|ops|backend|integration SOURCES ... LINK ...): a cmocka program and its CTest entry.
+# rushlight_test(NAME LABEL unit|ops|backend|integration [THREADS] SOURCES ... LINK ...): a cmocka program and its CTest
+# entry. THREADS: it uses threads, so it is run under the thread sanitizer too.
 function(rushlight_test name)
-  cmake_parse_arguments(arg "" "LABEL" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "THREADS" "LABEL" "SOURCES;LINK" ${ARGN})
   if(NOT RUSHLIGHT_TESTS)
     return()
   endif()
@@ -52,7 +53,11 @@ function(rushlight_test name)
   target_compile_definitions(test_${name} PRIVATE TEST_BINARY_DIR="${PROJECT_BINARY_DIR}"
                              TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND test_${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600)
+  set(labels ${arg_LABEL})
+  if(arg_THREADS)
+    list(APPEND labels threads)
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 600)
 endfunction()
 
 # rushlight_backend(NAME SOURCES ... LINK ...): a plugin rushlight_backend_NAME.so that sees only backend.h and support/.
