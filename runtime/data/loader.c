@@ -223,10 +223,8 @@ static rl_tensor *batch_tensor(rl_loader *self, batch *made, int64_t f) {
 
 static rl_status hand_out(rl_loader *self, batch *made, rl_tensor **out_fields) {
     RL_SCOPE(); /* the loader owns the batch, whatever scope the caller is in */
-    if (made->status) {
-        rl_status status = made->status == RL_OK ? RL_INTERNAL : made->status;
-        return rl_fail(status, "loader: %s: %s", self->dataset->klass->name, made->sentence);
-    }
+    if (made->status)
+        return rl_fail(made->status, "loader: %s: %s", self->dataset->klass->name, made->sentence);
     for (int64_t f = 0; f < self->dataset->n_fields; f++)
         self->current[f] = rl_retain(batch_tensor(self, made, f));
     batch_free(made);
