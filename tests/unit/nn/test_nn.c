@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Modules: layers, trees of them, state, initializations, and what they refuse. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "rushlight/rushlight.h"
+
+static void expect(rl_status status, const char *sentence) {
+    if (rl_error_status() != status || !strstr(rl_error_text(), sentence))
+        fail_msg("%d '%s', must be %d with '%s'", (int)rl_error_status(), rl_error_text(), (int)status, sentence);
+    rl_error_clear();
+}
+
+static rl_tensor *floats(const float *values, rl_ints shape) {
+    return rl_tensor_from_data(values, shape, RL_F32, NULL);
+}
+
+static void assert_elements(const rl_tensor *tensor, const float *want, int count) {
+    float got[64];
+    assert_int_equal(rl_error_status(), RL_OK);
+    assert_int_equal(rl_tensor_numel(tensor), count);
+    assert_int_equal(rl_tensor_read(tensor, got, (size_t)count * sizeof *got), RL_OK);
+    for (int i = 0; i < count; i++) {
+        if (!(fabsf(got[i] - want[i]) <= 1e-6f))
+            fail_msg("element %d is %.9g, must be %.9g", i, (double)got[i], (double)want[i]);
+    }
+}
+
+/* Layers ------------------------------------------------------------------------------------------------------------
+ */
+
+static void test_linear(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *linear = rl_nn_linear(3, 2);
+    rl_tensor_write(rl_module_tensor(linear, "weight"), (const float[]){1, 2, 3, 4, 5, 6}, 6 * sizeof(float));
+    rl_tensor_write(rl_module_tensor(linear, "bias"), (const float[]){0.5f, -0.5f}, 2 * sizeof(float));
+    rl_tensor *x = floats((const float[]){1, 0, -1, 2, 1, 0}, RL_DIMS(2, 3));
+    assert_elements(rl_module_forward(linear, x), (const float[]){-1.5f, -2.5f, 4.5f, 12.5f}, 4);
+    rl_module *bare = rl_nn_linear(3, 2, .bias = RL_ZERO);
+    assert_int_equal(rl_module_parameter_count(bare), 6);
+    rl_module_forward(linear, rl_zeros(RL_DIMS(2, 4)));
+    assert_int_equal(rl_error_status(), RL_SHAPE_MISMATCH);
+    rl_error_clear();
+    rl_nn_linear(-1, 2);
+    expect(RL_INVALID_ARGUMENT, "in_features");
+}
+
+static void test_activations(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *x = floats((const float[]){-1.0f, 0.0f, 2.0f}, RL_DIMS(3));
+    const struct {
+        rl_module *module;
+        float want[3];
+    } cases[] = {{rl_nn_relu(), {0, 0, 2}},
+                 {rl_nn_sigmoid(), {0.26894143f, 0.5f, 0.8807971f}},
+                 {rl_nn_tanh(), {-0.7615942f, 0.0f, 0.9640276f}},
+                 {rl_nn_silu(), {-0.26894143f, 0.0f, 1.7615942f}},
+                 {rl_nn_log_sigmoid(), {-1.3132616f, -0.6931472f, -0.126928f}},
+                 {rl_nn_gelu("none"), {-0.15865526f, 0.0f, 1.9544997f}},
+                 {rl_nn_gelu("tanh"), {-0.1588081f, 0.0f, 1.9545977f}},
+                 {rl_nn_leaky_relu(0.1), {-0.1f, 0.0f, 2.0f}},
+                 {rl_nn_elu(1.0), {-0.63212055f, 0.0f, 2.0f}},
+                 {rl_nn_softplus(1.0, 20.0), {0.3132617f, 0.6931472f, 2.126928f}},
+                 {rl_nn_softmax(0), {0.0420101f, 0.1141952f, 0.8437947f}},
+                 {rl_nn_identity(), {-1, 0, 2}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_elements(rl_module_forward(cases[i].module, x), cases[i].want, 3);
+}
+
+static void test_dropout(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_manual_seed(3);
+    rl_module *dropout = rl_nn_dropout(0.25);
+    rl_tensor *x = rl_ones(RL_DIMS(100, 100)), *y = rl_module_forward(dropout, x);
+    double kept = rl_item(rl_mean(rl_to(rl_ne(y, 0), .dtype = RL_F32)));
+    assert_true(fabs(kept - 0.75) < 0.03);
+    assert_true(fabs(rl_item(rl_max(y)) - 1.0 / 0.75) < 1e-6);
+    rl_module_train(dropout, false);
+    assert_true(rl_item(rl_sum(rl_ne(rl_module_forward(dropout, x), x))) == 0.0);
+    rl_nn_dropout(1.5);
+    expect(RL_INVALID_ARGUMENT, "p");
+}
+
+/* Trees -------------------------------------------------------------------------------------------------------------
+ */
+
+static rl_module *small_net(void) {
+    return rl_nn_sequential(rl_nn_linear(2, 3), rl_nn_relu(),
+                            rl_nn_sequential(rl_nn_linear(3, 3, .bias = RL_ZERO), rl_nn_linear(3, 1)));
+}
+
+static void test_tree(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *net = small_net();
+    const char *names[8];
+    rl_tensor *tensors[8], *parameters[8];
+    assert_int_equal(rl_module_state(net, names, tensors, 8), 5);
+    assert_string_equal(names[0], "0.weight");
+    assert_string_equal(names[2], "2.0.weight");
+    assert_string_equal(names[4], "2.1.bias");
+    assert_ptr_equal(tensors[2], rl_module_tensor(net, "2.0.weight"));
+    assert_int_equal(rl_module_parameters(net, parameters, 8), 5);
+    assert_int_equal(rl_module_parameter_count(net), 6 + 3 + 9 + 3 + 1);
+    char *text = rl_module_to_string(net);
+    assert_string_equal(text, "Sequential(\n"
+                              "  (0): Linear(in_features=2, out_features=3, bias=True)\n"
+                              "  (1): ReLU()\n"
+                              "  (2): Sequential(\n"
+                              "    (0): Linear(in_features=3, out_features=3, bias=False)\n"
+                              "    (1): Linear(in_features=3, out_features=1, bias=True)\n"
+                              "  )\n"
+                              ")");
+    free(text);
+    rl_module_train(net, false);
+    assert_false(rl_module_is_training(rl_module_child(net, "2.0")));
+    assert_null(rl_module_tensor(net, "2.0.nothing"));
+    expect(RL_NOT_FOUND, "2.0.nothing");
+    assert_null(rl_module_child(net, "7"));
+    expect(RL_NOT_FOUND, "7");
+}
+
+/* A module of one's own: two uses of one layer, which counts once. */
+typedef struct twice_data {
+    rl_module *layer;
+} twice_data;
+
+static rl_tensor *twice_forward(rl_module *self, rl_tensor *x) {
+    twice_data *data = rl_module_data(self);
+    return rl_module_forward(data->layer, rl_relu(rl_module_forward(data->layer, x)));
+}
+
+static void test_own_module(void **state) {
+    (void)state;
+    static const rl_module_class twice = {
+        .struct_size = sizeof twice, .name = "Twice", .data_bytes = sizeof(twice_data), .forward = twice_forward};
+    RL_SCOPE();
+    rl_module *self = rl_module_new(&twice);
+    twice_data *data = rl_module_data(self);
+    data->layer = rl_module_add(self, "layer", rl_nn_linear(2, 2));
+    rl_module_add(self, "again", data->layer);
+    rl_module_add_buffer(self, "count", rl_zeros(RL_DIMS(1)));
+    assert_int_equal(rl_module_parameter_count(self), 6);
+    rl_backward(rl_sum(rl_module_forward(self, rl_ones(RL_DIMS(1, 2)))));
+    assert_int_equal(rl_error_status(), RL_OK);
+    assert_non_null(rl_grad(rl_module_tensor(self, "layer.weight")));
+    rl_module_zero_grad(self);
+    assert_null(rl_grad(rl_module_tensor(self, "layer.weight")));
+    assert_null(rl_module_add(self, "layer", rl_nn_relu()));
+    expect(RL_INVALID_ARGUMENT, "layer");
+    assert_null(rl_module_add(self, "a.b", rl_nn_relu()));
+    expect(RL_INVALID_ARGUMENT, "a.b");
+    assert_null(rl_module_add(self, "none", NULL));
+    expect(RL_INVALID_ARGUMENT, "none");
+    assert_null(rl_module_add(self, "self", self));
+    expect(RL_INVALID_ARGUMENT, "itself");
+    assert_null(rl_module_add_parameter(self, "whole", rl_arange(3)));
+    expect(RL_DTYPE_MISMATCH, "whole");
+}
+
+/* State in files ----------------------------------------------------------------------------------------------------
+ */
+
+static void test_save_load(void **state) {
+    (void)state;
+    char path[] = "/tmp/rushlight-nn-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    RL_SCOPE();
+    rl_module *one = small_net(), *other = small_net();
+    rl_tensor *x = rl_ones(RL_DIMS(4, 2));
+    assert_int_equal(rl_module_save(one, path), RL_OK);
+    assert_int_equal(rl_module_load(other, path), RL_OK);
+    assert_true(rl_item(rl_sum(rl_ne(rl_module_forward(one, x), rl_module_forward(other, x)))) == 0.0);
+    rl_module *wider = rl_nn_sequential(rl_nn_linear(2, 4), rl_nn_relu(),
+                                        rl_nn_sequential(rl_nn_linear(3, 3, .bias = RL_ZERO), rl_nn_linear(3, 1)));
+    rl_module_load(wider, path);
+    expect(RL_SHAPE_MISMATCH, "0.weight");
+    rl_module_load(rl_nn_linear(2, 3), path);
+    expect(RL_NOT_FOUND, "weight");
+    rl_module_load(rl_nn_sequential(rl_nn_linear(2, 3)), path);
+    expect(RL_BAD_FORMAT, "no place");
+    unlink(path);
+    rl_module_load(one, path);
+    expect(RL_NOT_FOUND, path);
+}
+
+static void test_move(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *net = small_net();
+    rl_tensor *weight = rl_module_tensor(net, "0.weight");
+    assert_int_equal(rl_module_to(net, NULL, RL_F64), RL_OK);
+    assert_ptr_equal(rl_module_tensor(net, "0.weight"), weight);
+    assert_int_equal(rl_tensor_dtype(weight), RL_F64);
+    assert_true(rl_tensor_requires_grad(weight) && rl_tensor_is_leaf(weight));
+    rl_tensor *y = rl_module_forward(net, rl_ones(RL_DIMS(1, 2), .dtype = RL_F64));
+    assert_int_equal(rl_tensor_dtype(y), RL_F64);
+    rl_module_to(net, NULL, RL_I32);
+    expect(RL_DTYPE_MISMATCH, "int32");
+}
+
+/* Initializations: bounds and moments of PyTorch's formulas. ----------------------------------------------------------
+ */
+
+static double moment(rl_tensor *x, bool second) {
+    return rl_item(rl_mean(second ? rl_mul(x, x) : x));
+}
+
+static void test_init(void **state) {
+    (void)state;
+    RL_SCOPE();
+    RL_NO_GRAD();
+    rl_manual_seed(11);
+    rl_tensor *w = rl_module_tensor(rl_nn_linear(400, 300), "weight");
+    assert_true(rl_item(rl_max(rl_abs(w))) <= 0.05); /* 1 / sqrt(400) */
+    assert_true(fabs(moment(w, true) - 0.05 * 0.05 / 3) < 2e-5);
+    rl_tensor *x = rl_empty(RL_DIMS(300, 400));
+    double bound = sqrt(6.0 / 700.0);
+    rl_init_xavier_uniform(x, 1.0);
+    assert_true(rl_item(rl_max(rl_abs(x))) <= bound && fabs(moment(x, true) - bound * bound / 3) < 1e-4);
+    rl_init_xavier_normal(x, 2.0);
+    assert_true(fabs(moment(x, true) - 4.0 * 2.0 / 700.0) < 2e-4);
+    rl_init_constant(x, 1.5);
+    assert_true(moment(x, false) == 1.5);
+    rl_init_normal(x, 1.0, 0.5);
+    assert_true(fabs(moment(x, false) - 1.0) < 0.01 && fabs(moment(x, true) - 1.25) < 0.02);
+    rl_init_uniform(x, -2.0, 4.0);
+    assert_true(fabs(moment(x, false) - 1.0) < 0.03);
+    assert_int_equal(rl_error_status(), RL_OK);
+    rl_init_xavier_uniform(rl_empty(RL_DIMS(3)), 1.0);
+    assert_int_equal(rl_error_status(), RL_SHAPE_MISMATCH);
+    rl_error_clear();
+}
+
+static void test_without_memory(void **state) {
+    (void)state;
+    for (uint64_t n = 1;; n++) {
+        RL_SCOPE();
+        rl_alloc_fail_at(n, false);
+        rl_module *net = small_net();
+        rl_tensor *loss = rl_sum(rl_module_forward(net, rl_ones(RL_DIMS(1, 2))));
+        rl_backward(loss);
+        free(rl_module_to_string(net));
+        rl_alloc_fail_at(0, false);
+        bool failed = rl_failed();
+        if (failed)
+            assert_int_equal(rl_error_status(), RL_OUT_OF_MEMORY);
+        rl_error_clear();
+        if (!failed)
+            return;
+        assert_true(n < 2000);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linear), cmocka_unit_test(test_activations), cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_tree),   cmocka_unit_test(test_own_module),  cmocka_unit_test(test_save_load),
+        cmocka_unit_test(test_move),   cmocka_unit_test(test_init),        cmocka_unit_test(test_without_memory)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rl_shutdown();
+    return failed;
+}
