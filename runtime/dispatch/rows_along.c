@@ -135,7 +135,7 @@ rl_status rl_row_sort(const char *op, rl_tensor *self, int64_t dim, bool descend
     rl_device *device = values->storage->device;
     rl_temps temps;
     temps.count = 0;
-    rl_status status = rl_temps_separate(&temps, op, &self, values, true);
+    rl_status status = rl_temps_separate(&temps, op, &self, values, false);
     if (status == RL_OK)
         status = rl_temps_separate(&temps, op, &self, indices, false);
     if (status == RL_OK) {

@@ -16,7 +16,7 @@ static const struct row_info {
 };
 
 static void passed_over(const rl_device *device, const char *op, const char *row, const char *reason) {
-    rl_log(RL_LOG_DEBUG, "dispatch", "%s: %s on %s is lowered: %s", op, row, device->name,
+    rl_log(RL_LOG_DEBUG, "dispatch", "%s: %s on %s was passed over: %s", op, row, device->name,
            reason ? reason : "the backend gives no reason");
 }
 

@@ -57,8 +57,8 @@ rl_number evaluate_cast(rl_number x, rl_reg from, rl_dtype to) {
 
 #define PLAIN_DTYPES(X)                                                                                                \
     X(F32, float, f)                                                                                                   \
-    X(F64, double, f) X(I8, int8_t, i) X(U8, uint8_t, i) X(I16, int16_t, i) X(I32, int32_t, i) X(I64, int64_t, i)      \
-        X(BOOL, uint8_t, i)
+    X(F64, double, f)                                                                                                  \
+    X(I8, int8_t, i) X(U8, uint8_t, i) X(I16, int16_t, i) X(I32, int32_t, i) X(I64, int64_t, i) X(BOOL, uint8_t, i)
 
 rl_number evaluate_load(const void *address, rl_dtype dtype) {
     rl_number out = {.i = 0};
