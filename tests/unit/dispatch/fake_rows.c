@@ -156,6 +156,9 @@ static rl_status reduce(rl_backend_stream *stream, const rl_reduce_args *args) {
     assert_int_equal(args->reduced >> args->ndim, 0);
     assert_int_equal(args->prologue->n_outputs, args->epilogue->n_inputs);
     fake.reduce = *args;
+    for (int k = 0; k < args->epilogue->n_inputs; k++)
+        assert_int_equal(args->epilogue->input_dtype[k],
+                         args->combiner[k] >= RL_COMBINE_ARGMAX ? RL_I64 : args->prologue->output_dtype[k]);
     for (int64_t d = 0; d < args->ndim; d++)
         shape[d] = args->reduced >> d & 1 ? 1 : args->shape[d];
     if (status == RL_OK && count_of(args->ndim, shape) > 0) {

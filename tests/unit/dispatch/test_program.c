@@ -94,6 +94,13 @@ static void knows_idle_casts(void **state) {
                               "output 0 = v3 float32\n"
                               "output 1 = v1 float16\n");
     free(text);
+    rl_builder_init(&b);
+    x = rl_build_input(&b, RL_F16);
+    rl_pw wide = rl_build_input(&b, RL_F32), other = rl_build_input(&b, RL_F16);
+    assert_int_equal(b.value_dtype[rl_build2(&b, RL_INSN_MAX, x, other)], RL_F16);
+    assert_int_equal(b.value_dtype[rl_build2(&b, RL_INSN_MAX, x, wide)], RL_F32);
+    assert_int_equal(b.value_dtype[rl_build1(&b, RL_INSN_FLOOR, x)], RL_F16);
+    assert_int_equal(b.value_dtype[rl_build2(&b, RL_INSN_LT, x, wide)], RL_BOOL);
     /* A sum of bools is no bool until it is cast. */
     rl_builder_init(&b);
     x = rl_build_input(&b, RL_BOOL);

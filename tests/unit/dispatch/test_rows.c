@@ -187,13 +187,15 @@ static void copies_only_what_overlaps(void **state) {
     rl_tensor *far = rl_tensor_make(s, RL_I64, 2, narrow, stride, 1);
     rl_tensor *one = rl_tensor_make(s, RL_I64, 0, shape, stride, 7);
     rl_tensor *same = rl_tensor_make(s, RL_I64, 2, shape, stride, 0);
+    rl_tensor *first = rl_tensor_make(s, RL_I64, 0, shape, stride, 0);
     assert_int_equal(calls_of_map(all, same), 1);
     assert_int_equal(calls_of_map(left, right), 1);
     assert_int_equal(calls_of_map(even, odd), 1);
     assert_int_equal(calls_of_map(near, far), 2);
     assert_int_equal(calls_of_map(one, all), 2);
+    assert_int_equal(calls_of_map(first, all), 2);
     assert_int_equal(calls_of_map(one, one), 1);
-    rl_tensor *const made[] = {all, left, right, even, odd, near, far, one, same};
+    rl_tensor *const made[] = {all, left, right, even, odd, near, far, one, same, first};
     for (size_t i = 0; i < sizeof made / sizeof *made; i++)
         rl_release(made[i]);
 }

@@ -57,15 +57,17 @@ static const rl_program *prologue_of(int kind, int64_t ndim) {
     if (kind == WITH_RANDOM)
         c = rl_build2(&b, RL_INSN_ADD, c, rl_build_cast(&b, rl_build_random(&b, RL_INSN_PHILOX, RL_I32, seed), RL_I64));
     rl_build_output(&b, a, RL_I64);
-    rl_build_output(&b, c, RL_I64);
+    rl_build_output(&b, c, RL_I32);
     return rl_builder_finish(&b);
 }
 
-/* v0 + s v1, v1 */
-static const rl_program *epilogue_of(void) {
+/* v0 + s v1, v1, where v1 is an index or a value of I32. */
+static const rl_program *epilogue_of(bool is_index) {
     rl_builder b;
     rl_builder_init(&b);
-    rl_pw v0 = rl_build_input(&b, RL_I64), v1 = rl_build_input(&b, RL_I64), s = rl_build_scalar(&b, RL_I64);
+    rl_pw v0 = rl_build_input(&b, RL_I64), v1 = rl_build_input(&b, is_index ? RL_I64 : RL_I32);
+    rl_pw s = rl_build_scalar(&b, RL_I64);
+    v1 = rl_build_cast(&b, v1, RL_I64);
     rl_build_output(&b, rl_build2(&b, RL_INSN_ADD, v0, rl_build2(&b, RL_INSN_MUL, s, v1)), RL_I64);
     rl_build_output(&b, v1, RL_I64);
     return rl_builder_finish(&b);
@@ -139,9 +141,10 @@ static void reduces_whatever_the_strides(void **state) {
                 out_shape[out_ndim++] = reduced >> d & 1 ? 1 : shape[d];
         rl_tensor *inputs[2] = {random_input(ndim, shape), random_input(ndim, shape)};
         rl_tensor *outputs[2] = {fake_view(RL_I64, out_ndim, out_shape), fake_view(RL_I64, out_ndim, out_shape)};
+        uint8_t second = combiners[fake_random(3)];
         rl_reduce_task task = {.prologue = prologue_of((int)fake_random(3), ndim),
-                               .epilogue = fake_random(2) ? epilogue_of() : NULL,
-                               .combiner = {combiners[fake_random(3)], combiners[fake_random(3)]},
+                               .epilogue = fake_random(2) ? epilogue_of(second == RL_COMBINE_ARGMAX) : NULL,
+                               .combiner = {combiners[fake_random(3)], second},
                                .inputs = inputs,
                                .outputs = outputs,
                                .scalars = own_scalars,
