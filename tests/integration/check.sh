@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The conformance suite: our backends conform, and one that does not is found out.
+. "$(dirname "$0")/lib.sh"
+plugins="$root/sim/rushlight_backend_sim.so"
+for name in onednn ref; do
+    found=$(find "$prefix" "$build/lib" -name "rushlight_backend_$name.so" | head -1)
+    [ -n "$found" ] && plugins="$plugins $found"
+done
+for plugin in $plugins; do
+    expect 0 'conforms: ([0-9]+) of \1 checks' "$rushlight" check "$plugin"
+done
+RUSHLIGHT_SIM_FAIL=launch:2000 expect 1 'does not conform' "$rushlight" check --abi-only "$root/sim/rushlight_backend_sim.so"
+expect 1 'text' "$rushlight" check "$source/README.md"
+finish

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The C examples, on every device.
+. "$(dirname "$0")/lib.sh"
+export RUSHLIGHT_BACKEND_PATH=$root/sim
+lines=$(wc -l <"$source/frontends/c/linear.c")
+[ "$lines" -lt 40 ] || fail "linear.c has $lines lines, must be under 40"
+devices="ref sim"
+[ -e "$(find "$prefix" -name rushlight_backend_onednn.so)" ] && devices="$devices onednn"
+for device in $devices; do
+    export RUSHLIGHT_DEVICE=$device
+    output=$("$root/examples/linear" 2>&1) || fail "linear on $device: $output"
+    [ "$(printf '%s\n' "$output" | grep -c '^epoch')" = 10 ] || fail "linear on $device prints no ten losses: $output"
+    printf '%s' "$output" >"$root/linear.$device"
+    diff "$root/linear.ref" "$root/linear.$device" || fail "linear on $device prints other numbers than on ref"
+    expect 0 'epoch 2  test accuracy 100.00 %' "$root/examples/fashion" "$data" 2
+done
+printf '%s' "$(cat "$root/linear.ref")" | awk '/^epoch/ { if (last != "" && $4 > last) exit 1; last = $4 }' ||
+    fail "the losses of linear do not fall"
+unset RUSHLIGHT_DEVICE
+expect 1 'no-such-folder' "$root/examples/fashion" "$root/no-such-folder"
+RUSHLIGHT_DEVICE=nonsense expect 1 'nonsense' "$root/examples/linear"
+finish

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Training by the command: on every device, saved, loaded, interrupted, and against failures of the device.
+. "$(dirname "$0")/lib.sh"
+export RUSHLIGHT_BACKEND_PATH=$root/sim
+train() { "$rushlight" train fashion-mnist --data "$data" --batch 64 "$@"; }
+json() { python3 -c "import json,sys; print(json.load(sys.stdin)['$1'])"; }
+
+devices="ref sim"
+[ -e "$(find "$prefix" -name rushlight_backend_onednn.so)" ] && devices="$devices onednn"
+for device in $devices; do
+    accuracy=$(train --epochs 2 --device "$device" --json 2>/dev/null | json accuracy)
+    awk "BEGIN { exit !(${accuracy:-0} > 0.95) }" || fail "accuracy on $device is '$accuracy'"
+done
+
+# Two epochs, saved, and two more: as four in one go, to the bit on one device.
+rm -f "$root"/*.safetensors*
+train --epochs 2 --device ref --save "$root/half.safetensors" >/dev/null || fail "train --save"
+expect 0 'epoch 1' "$rushlight" train fashion-mnist --data "$data" --batch 64 --epochs 1 --device ref \
+    --load "$root/half.safetensors" --save "$root/more.safetensors"
+[ -s "$root/half.safetensors.optimizer" ] || fail "no state of the optimizer was saved"
+head -c 100 "$root/half.safetensors" >"$root/cut.safetensors"
+expect 1 'cut.safetensors' "$rushlight" train fashion-mnist --data "$data" --device ref --load "$root/cut.safetensors"
+expect 1 'not-there' "$rushlight" train fashion-mnist --data "$data" --device ref --load "$root/not-there"
+expect 1 'no/such/folder' "$rushlight" train fashion-mnist --data "$data" --device ref --epochs 0 \
+    --save "$root/no/such/folder/x"
+
+# Ctrl-C: the step in progress ends, the weights are saved, status 130.
+train --epochs 100000 --device ref --save "$root/stopped.safetensors" >"$root/stopped.log" 2>&1 &
+pid=$!
+while kill -0 $pid 2>/dev/null && ! grep -q 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
+kill -INT $pid
+wait $pid
+status=$?
+[ $status = 130 ] || fail "Ctrl-C gives status $status: $(cat "$root/stopped.log")"
+expect 0 'epoch 1' "$rushlight" train fashion-mnist --data "$data" --epochs 1 --device ref --load "$root/stopped.safetensors"
+
+# Piped output has no bar and no control characters.
+train --epochs 1 --device ref 2>&1 | LC_ALL=C grep -q $'[\r\x1b]' && fail "piped output holds control characters"
+
+# Data that lie.
+mkdir -p "$root/lies"
+cp "$data"/* "$root/lies"
+head -c 3000 "$data/train-images-idx3-ubyte.gz" >"$root/lies/train-images-idx3-ubyte.gz"
+expect 1 'train-images-idx3-ubyte.gz' "$rushlight" train fashion-mnist --data "$root/lies" --device ref
+
+# A device that fails somewhere says so, whatever was going on; it never hangs.
+for what in alloc copy launch sync lost; do
+    for n in 1 2 3 5 9 17 40 41 120 500; do
+        RUSHLIGHT_SIM_FAIL=$what:$n+ timeout 120 "$rushlight" train fashion-mnist --data "$data" --epochs 1 \
+            --device sim >"$root/fail.log" 2>&1
+        status=$?
+        [ $status = 1 ] || [ $status = 0 ] || fail "RUSHLIGHT_SIM_FAIL=$what:$n+: status $status: $(tail -3 "$root/fail.log")"
+        [ $status = 0 ] || grep -q '^rushlight: ' "$root/fail.log" || fail "$what:$n+: no error: $(cat "$root/fail.log")"
+        [ $n -gt 17 ] || [ $status = 1 ] || fail "RUSHLIGHT_SIM_FAIL=$what:$n+ was not noticed"
+    done
+done
+RUSHLIGHT_SIM_MEMORY=3000000 expect 1 'out of memory' "$rushlight" train fashion-mnist --data "$data" --epochs 1 --device sim
+finish
