@@ -66,7 +66,7 @@ typedef struct suite {
 
 /* One check. `name` as printf; shown when it fails. Returns `passed`. */
 bool check(suite *self, bool passed, const char *format, ...) RL_PRINTF_(3, 4);
-void skip_section(suite *self, section section, const char *why);
+void skip_section(suite *self, section which, const char *why);
 /* A number below n of the suite's own generator. */
 int64_t pick(suite *self, int64_t n);
 

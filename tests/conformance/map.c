@@ -276,7 +276,7 @@ void check_random(suite *self) {
         for (int s = 0; s < n_shape_cases * LAYOUT_COUNT; s++) {
             test_case t;
             map_context c = on_shape(program, &shape_cases[s / LAYOUT_COUNT]);
-            c.scalars[0].i = (int64_t)0x123456789abcdef0 * (s + 1);
+            c.scalars[0].i = (int64_t)(UINT64_C(0x123456789abcdef0) * (uint64_t)(s + 1));
             c.scalars[1].i = s % 3 ? s * 1000 : INT64_C(0xffffffff) - 2; /* the counter carries */
             case_begin(&t, self, "%s, shape %d, layout %d", kinds[k].name, s / LAYOUT_COUNT, s % LAYOUT_COUNT);
             c.outputs[0] = case_output(&t, kinds[k].dtype, c.ndim, c.shape, s % LAYOUT_COUNT, 0.0, 0.0);

@@ -88,11 +88,11 @@ static const char *const section_names[] = {
 };
 
 bool check(suite *self, bool passed, const char *format, ...) {
-    tally *tally = &self->tallies[self->section][self->dtype];
+    tally *cell = &self->tallies[self->section][self->dtype];
     if (passed)
-        tally->passed++;
+        cell->passed++;
     else
-        tally->failed++;
+        cell->failed++;
     if ((!passed && self->shown < FAILURES_SHOWN) || self->verbose) {
         va_list args;
         fprintf(self->out, "%s %s: ", passed ? "ok  " : "FAIL", section_names[self->section]);
@@ -106,8 +106,8 @@ bool check(suite *self, bool passed, const char *format, ...) {
     return passed;
 }
 
-void skip_section(suite *self, section section, const char *why) {
-    self->skipped[section] = why;
+void skip_section(suite *self, section which, const char *why) {
+    self->skipped[which] = why;
 }
 
 const rl_dtype *suite_dtypes(const suite *self) {
