@@ -116,6 +116,7 @@ enum {
  *   f[2,3]t transposed storage   f[4]s every second element of a longer one   f[4]e expanded from size 1
  *   [f[2], f[3]] a list of tensors    [1, -1] ints    2  -0.5  true  false  None  float32 (a dtype)  "text"
  */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* of samples, mostly the first field alone is given */
 typedef struct rl_sample {
     const char *args;
     double rtol, atol; /* 0: by dtype. Anything else needs `why` */
