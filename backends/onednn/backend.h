@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this backend share: handles, addresses, and the functions that fill the table. */
+#ifndef RUSHLIGHT_BACKENDS_ONEDNN_BACKEND_H
+#define RUSHLIGHT_BACKENDS_ONEDNN_BACKEND_H
+
+#include "clones.h"
+#include "kernels.h"
+#include "pool.h"
+
+struct rl_backend_buffer {
+    rl_kernel_buffer memory; /* first, as the kernels of support/ want it */
+    int owned;
+};
+
+static inline char *od_address(const rl_operand *operand) {
+    return (char *)operand->buffer->memory.data + operand->offset;
+}
+
+extern const od_kernels *od_chosen; /* the clone of the inner loops in use */
+
+rl_status od_map(rl_backend_stream *stream, const rl_map_args *args);
+rl_status od_reduce(rl_backend_stream *stream, const rl_reduce_args *args);
+rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args);
+rl_status od_gather(rl_backend_stream *stream, const rl_gather_args *args);
+rl_status od_scatter(rl_backend_stream *stream, const rl_scatter_args *args);
+rl_status od_scan(rl_backend_stream *stream, const rl_scan_args *args);
+rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args);
+extern const rl_fused_cell od_softmax_cells[2];
+
+/* Products of f32 and bf16 by oneDNN keep their primitives; freed at shutdown. */
+void od_matmul_shutdown(void);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inner loops, compiled once for each instruction set: one table of functions a clone, picked at init. A loop works
+ * on a block of elements that lies in L1; `out` may be the same memory as an operand, never overlap it in part.
+ */
+#ifndef RUSHLIGHT_BACKENDS_ONEDNN_CLONES_H
+#define RUSHLIGHT_BACKENDS_ONEDNN_CLONES_H
+
+#include "rushlight/backend.h"
+
+/* out[i] = f(a[i], b[i], c[i]) for i < n, in registers. Unused operands are not looked at. */
+typedef void (*od_step_fn)(void *out, const void *a, const void *b, const void *c, int64_t n);
+
+/* Registers x[r * cols + c] from or to strided memory; strides in bytes. */
+typedef void (*od_load_fn)(void *out, const char *in, int64_t rows, int64_t cols, int64_t row_stride,
+                           int64_t col_stride);
+typedef void (*od_store_fn)(char *out, const void *in, int64_t rows, int64_t cols, int64_t row_stride,
+                            int64_t col_stride);
+
+/* What reduce has combined so far for one output: floats in double, integers in 64 bits that are cut at the end. */
+typedef union od_accumulator {
+    double f;
+    int64_t i;
+} od_accumulator;
+
+/* Combines n values of one row into *acc; *position is the number of the best so far (ARGMAX, ARGMIN), `first` the
+ * number of x[0]. The order of additions depends on n alone. */
+typedef void (*od_combine_row_fn)(od_accumulator *acc, int64_t *position, const void *x, int64_t n, int64_t first);
+/* The same for each of `cols` columns of x[r * cols + c]: acc[c], position[c]. */
+typedef void (*od_combine_columns_fn)(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,
+                                      int64_t first);
+
+/* One row of softmax in F32 registers. */
+typedef struct od_row_kernels {
+    float (*max)(const float *x, int64_t n);                                /* NaN wins */
+    double (*exp_sum)(float *out, const float *x, float shift, int64_t n);  /* out = e^(x - shift); NULL: the sum alone */
+    double (*dot)(const float *a, const float *b, int64_t n);
+    double (*sum)(const float *a, int64_t n);
+    void (*scale)(float *out, const float *x, float factor, int64_t n);     /* x * factor */
+    void (*shift)(float *out, const float *x, float shift, float log_sum, int64_t n); /* (x - shift) - log_sum */
+    void (*backward)(float *out, const float *g, const float *y, float sum, int64_t n);     /* y * (g - sum) */
+    void (*backward_log)(float *out, const float *g, const float *y, float sum, int64_t n); /* g - e^y * sum */
+} od_row_kernels;
+
+/* c[i * ldc + j] += sum over p of a[i * ra + p * ca] * b[p * ldb + j]; strides in elements; c is in registers. */
+typedef void (*od_small_matmul_fn)(void *c, const void *a, const void *b, int64_t m, int64_t n, int64_t k, int64_t ra,
+                                   int64_t ca, int64_t ldb, int64_t ldc);
+
+typedef struct od_kernels {
+    const char *name; /* "avx2" */
+    od_step_fn step[RL_INSN_COUNT][4];     /* by instruction and rl_reg; NULL where there is no such instruction */
+    od_step_fn cast[4][RL_DTYPE_COUNT];    /* by the operand's rl_reg and the rl_dtype */
+    od_load_fn load[RL_DTYPE_COUNT];       /* into the dtype's register */
+    od_store_fn store[RL_DTYPE_COUNT];     /* from the dtype's register, which holds a value of the dtype */
+    od_load_fn move[4];                    /* elements of 1, 2, 4, 8 bytes as they are, into a packed block */
+    void (*fill[4])(void *out, rl_number value, int64_t n);
+    void (*iota)(int64_t *out, int64_t start, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride);
+    od_combine_row_fn combine_row[6][4];         /* by rl_combiner and rl_reg */
+    od_combine_columns_fn combine_columns[6][4];
+    od_row_kernels row;
+    od_small_matmul_fn small_matmul[4];
+} od_kernels;
+
+extern const od_kernels od_kernels_baseline;
+#ifdef OD_X86_CLONES
+extern const od_kernels od_kernels_avx2, od_kernels_avx512;
+#endif
+
+/* The clone for this machine: the best that it can run, or the one that RUSHLIGHT_ONEDNN_ISA names (baseline, avx2,
+ * avx512). NULL, with *out_reason, where that name is unknown or the machine lacks it. */
+const od_kernels *od_pick_kernels(const char **out_reason);
+
+/* The register that holds values of a dtype. */
+static inline rl_reg od_register(rl_dtype dtype) {
+    switch (dtype) {
+    case RL_F32: case RL_F16: case RL_BF16: return RL_REG_F32;
+    case RL_F64: return RL_REG_F64;
+    case RL_I64: return RL_REG_I64;
+    default: return RL_REG_I32;
+    }
+}
+static inline int64_t od_register_bytes(rl_reg reg) {
+    return reg == RL_REG_F64 || reg == RL_REG_I64 ? 8 : 4;
+}
+static inline int64_t od_dtype_bytes(rl_dtype dtype) {
+    static const uint8_t bytes[RL_DTYPE_COUNT] = {0, 4, 8, 2, 2, 1, 1, 2, 4, 8, 1};
+    return bytes[dtype];
+}
+/* True where memory of the dtype is a register as it stands. */
+static inline int od_is_native(rl_dtype dtype) {
+    return dtype == RL_F32 || dtype == RL_F64 || dtype == RL_I32 || dtype == RL_I64;
+}
+
+#endif

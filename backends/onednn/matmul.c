@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Primitive 3: matmul. Products of f32 go to oneDNN's sgemm block by block: the blocks of c are cut by its shape, each
+ * is computed whole by one thread, so that no sum depends on the number of threads. Operands that sgemm cannot take as
+ * they lie are packed first; f16 and bf16 are packed as f32. Small products, f64 and integers have loops of their own.
+ */
+#include <oneapi/dnnl/dnnl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "space.h"
+
+#define SMALL 8192     /* m * n * k up to which a call of the library costs more than it gains */
+#define ROW_BLOCK 1024 /* columns of c that one row of sums holds */
+
+typedef struct matrix { /* strides in elements */
+    char *base;
+    int64_t row, col;
+} matrix;
+
+typedef struct product {
+    const rl_matmul_args *args;
+    rl_dtype dtype;
+    rl_reg reg;
+    int64_t bytes; /* of a stored element */
+    int64_t m, n, k;
+    matrix a, b, c; /* of the batch's first */
+    od_space batch; /* offsets of a, b, c in bytes */
+    int64_t block_m, block_n, blocks_m, blocks_n;
+    int pack_a, pack_b, buffer_c; /* in registers: a, b packed, c gathered before it is written */
+    char *scratch;                /* of all threads */
+    size_t packed_a, packed_b, buffered_c, per_thread;
+    _Atomic(int) status;
+} product;
+
+static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t parts(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* c = alpha * sum + beta * c for a row of sums in registers -------------------------------------------------------- */
+
+#define WRITE_FLOATS(T, sums, values)                                                                                  \
+    for (int64_t j = 0; j < n; j++)                                                                                    \
+        (sums)[j] = (T)alpha * (sums)[j] + (beta != 0.0 ? (T)beta * (values)[j] : 0);
+#define WRITE_INTEGERS(U, T, sums, values)                                                                             \
+    for (int64_t j = 0; j < n; j++)                                                                                    \
+        (sums)[j] = (U)(T)alpha * (sums)[j] + (beta != 0.0 ? (U)(T)beta * (values)[j] : 0u);
+
+static void write_row(const product *self, char *c, void *sums, int64_t n) {
+    const double alpha = self->args->alpha, beta = self->args->beta;
+    const int64_t stride = self->c.col * self->bytes;
+    union {
+        float f32[ROW_BLOCK];
+        double f64[ROW_BLOCK];
+        uint32_t i32[ROW_BLOCK];
+        uint64_t i64[ROW_BLOCK];
+    } old;
+    if (alpha != 1.0 || beta != 0.0) {
+        if (beta != 0.0)
+            od_chosen->load[self->dtype](&old, c, 1, n, 0, stride);
+        switch (self->reg) {
+        case RL_REG_F32: WRITE_FLOATS(float, (float *)sums, old.f32) break;
+        case RL_REG_F64: WRITE_FLOATS(double, (double *)sums, old.f64) break;
+        case RL_REG_I32: WRITE_INTEGERS(uint32_t, int32_t, (uint32_t *)sums, old.i32) break;
+        default: WRITE_INTEGERS(uint64_t, int64_t, (uint64_t *)sums, old.i64) break;
+        }
+    }
+    if (self->dtype == RL_BOOL)
+        od_chosen->cast[RL_REG_I32][RL_BOOL](sums, sums, NULL, NULL, n);
+    od_chosen->store[self->dtype](c, sums, 1, n, 0, stride);
+}
+
+/* Small products: rows of sums on the stack ------------------------------------------------------------------------ */
+
+#define DOT(T, A)                                                                                                      \
+    static T dot_##T(const char *a, const char *b, int64_t k, int64_t sa, int64_t sb) {                                \
+        A sum = 0;                                                                                                     \
+        for (int64_t p = 0; p < k; p++)                                                                                \
+            sum += (A)((const T *)(const void *)a)[p * sa] * (A)((const T *)(const void *)b)[p * sb];                  \
+        return (T)sum;                                                                                                 \
+    }
+DOT(float, float)
+DOT(double, double)
+DOT(uint32_t, uint32_t)
+DOT(uint64_t, uint64_t)
+
+static void sum_row(rl_reg reg, void *sums, const char *a, const char *b, int64_t n, int64_t k, int64_t ca,
+                    int64_t rb, int64_t cb) {
+    if (cb == 1 && n >= 4) {
+        memset(sums, 0, (size_t)(n * od_register_bytes(reg)));
+        od_chosen->small_matmul[reg](sums, a, b, 1, n, k, 0, ca, rb, 0);
+        return;
+    }
+    for (int64_t j = 0; j < n; j++)
+        switch (reg) {
+        case RL_REG_F32: ((float *)sums)[j] = dot_float(a, b + 4 * j * cb, k, ca, rb); break;
+        case RL_REG_F64: ((double *)sums)[j] = dot_double(a, b + 8 * j * cb, k, ca, rb); break;
+        case RL_REG_I32: ((uint32_t *)sums)[j] = dot_uint32_t(a, b + 4 * j * cb, k, ca, rb); break;
+        default: ((uint64_t *)sums)[j] = dot_uint64_t(a, b + 8 * j * cb, k, ca, rb); break;
+        }
+}
+
+static void small_product(const product *self, const char *a, const char *b, char *c) {
+    _Alignas(64) char sums[ROW_BLOCK * 8];
+    for (int64_t j = 0; j < self->n; j += ROW_BLOCK) {
+        const int64_t n = at_most(ROW_BLOCK, self->n - j);
+        for (int64_t i = 0; i < self->m; i++) {
+            sum_row(self->reg, sums, a + i * self->a.row * self->bytes, b + j * self->b.col * self->bytes, n, self->k,
+                    self->a.col, self->b.row, self->b.col);
+            write_row(self, c + (i * self->c.row + j * self->c.col) * self->bytes, sums, n);
+        }
+    }
+}
+
+/* Blocks ----------------------------------------------------------------------------------------------------------- */
+
+/* A matrix as sgemm takes it: rows (or columns: 'T') of elements next to each other. */
+typedef struct layout {
+    char transposed;
+    int64_t leading;
+} layout;
+
+/* Leading 0: it cannot. */
+static layout layout_of(const matrix *x, int64_t rows, int64_t cols) {
+    if ((x->col == 1 || cols == 1) && (x->row >= cols || rows == 1))
+        return (layout){'N', rows == 1 ? cols : x->row};
+    if ((x->row == 1 || rows == 1) && (x->col >= rows || cols == 1))
+        return (layout){'T', cols == 1 ? rows : x->col};
+    return (layout){'N', 0};
+}
+static int has_layout(const matrix *x, int64_t rows, int64_t cols) { return layout_of(x, rows, cols).leading != 0; }
+
+/* Loads a block of a matrix as a packed one in registers. */
+static matrix pack(const product *self, const matrix *x, const char *base, int64_t rows, int64_t cols, char *to) {
+    od_chosen->load[self->dtype](to, base, rows, cols, x->row * self->bytes, x->col * self->bytes);
+    return (matrix){to, cols, 1};
+}
+
+static rl_status library_block(const matrix *a, const matrix *b, const matrix *c, int64_t m, int64_t n, int64_t k,
+                               float alpha, float beta) {
+    const layout la = layout_of(a, m, k), lb = layout_of(b, k, n), lc = layout_of(c, m, n);
+    dnnl_status_t status;
+    if (lc.transposed == 'N')
+        status = dnnl_sgemm(la.transposed, lb.transposed, m, n, k, alpha, (const float *)(const void *)a->base,
+                            la.leading, (const float *)(const void *)b->base, lb.leading, beta,
+                            (float *)(void *)c->base, lc.leading);
+    else /* c' = b' a' */
+        status = dnnl_sgemm(lb.transposed == 'N' ? 'T' : 'N', la.transposed == 'N' ? 'T' : 'N', n, m, k, alpha,
+                            (const float *)(const void *)b->base, lb.leading, (const float *)(const void *)a->base,
+                            la.leading, beta, (float *)(void *)c->base, lc.leading);
+    return status == dnnl_success ? RL_OK : status == dnnl_out_of_memory ? RL_OUT_OF_MEMORY : RL_INTERNAL;
+}
+
+/* f64 and integers, packed: strips of k that stay in cache, rows of c side by side. */
+static void loop_block(rl_reg reg, const matrix *a, const matrix *b, char *c, int64_t m, int64_t n, int64_t k) {
+    const int64_t bytes = od_register_bytes(reg), strip = 64;
+    memset(c, 0, (size_t)(m * n * bytes));
+    for (int64_t p = 0; p < k; p += strip)
+        od_chosen->small_matmul[reg](c, a->base + p * a->col * bytes, b->base + p * b->row * bytes, m, n,
+                                     at_most(strip, k - p), a->row, a->col, b->row, n);
+}
+
+static void run_block(void *context, int thread, int64_t unit) {
+    product *self = context;
+    const int64_t bj = unit % self->blocks_n, bi = unit / self->blocks_n % self->blocks_m,
+                  batch = unit / self->blocks_n / self->blocks_m;
+    const int64_t i = bi * self->block_m, j = bj * self->block_n;
+    const int64_t m = at_most(self->block_m, self->m - i), n = at_most(self->block_n, self->n - j);
+    const od_space *s = &self->batch;
+    char *scratch = self->scratch + (size_t)thread * self->per_thread;
+    matrix a = self->a, b = self->b, c = self->c;
+    a.base += od_space_offset(s, 1, s->ndim, batch) + i * a.row * self->bytes;
+    b.base += od_space_offset(s, 2, s->ndim, batch) + j * b.col * self->bytes;
+    c.base += od_space_offset(s, 0, s->ndim, batch) + (i * c.row + j * c.col) * self->bytes;
+    if (self->pack_a)
+        a = pack(self, &a, a.base, m, self->k, scratch);
+    if (self->pack_b)
+        b = pack(self, &b, b.base, self->k, n, scratch + self->packed_a);
+    char *sums = scratch + self->packed_a + self->packed_b;
+    const matrix to = self->buffer_c ? (matrix){sums, n, 1} : c;
+    if (self->reg == RL_REG_F32) {
+        const int saved = od_library_begin();
+        const int direct = !self->buffer_c;
+        const rl_status status = library_block(&a, &b, &to, m, n, self->k, direct ? (float)self->args->alpha : 1.0f,
+                                               direct ? (float)self->args->beta : 0.0f);
+        od_library_end(saved);
+        if (status != RL_OK)
+            self->status = status;
+    } else {
+        loop_block(self->reg, &a, &b, sums, m, n, self->k);
+    }
+    for (int64_t r = 0; r < m && self->buffer_c; r++)
+        for (int64_t q = 0; q < n; q += ROW_BLOCK)
+            write_row(self, c.base + (r * c.row + q * c.col) * self->bytes,
+                      sums + (r * n + q) * od_register_bytes(self->reg), at_most(ROW_BLOCK, n - q));
+}
+
+static size_t cache_lines(int64_t bytes) { return ((size_t)bytes + 63) / 64 * 64; }
+
+/* Blocks by shape alone: big enough that packing inside the library does not show, enough of them for many cores. */
+static void cut(product *self) {
+    const int64_t edge = self->m * self->n >= 768 * 768 ? 256 : 128;
+    self->block_m = self->m <= edge + edge / 2 ? self->m : edge;
+    self->block_n = self->n <= edge + edge / 2 ? self->n : edge;
+    if (self->reg != RL_REG_F32) {
+        self->block_m = at_most(self->m, 64);
+        self->block_n = at_most(self->n, 256);
+    }
+    self->blocks_m = parts(self->m, self->block_m);
+    self->blocks_n = parts(self->n, self->block_n);
+}
+
+static rl_status big_product(product *self) {
+    const int loops = self->reg != RL_REG_F32, foreign = !od_is_native(self->dtype);
+    cut(self);
+    self->pack_a = foreign || (!loops && !has_layout(&self->a, self->m, self->k));
+    self->pack_b = foreign || (loops ? self->b.col != 1 : !has_layout(&self->b, self->k, self->n));
+    self->buffer_c = loops || foreign || !has_layout(&self->c, self->m, self->n);
+    const int64_t bytes = od_register_bytes(self->reg);
+    self->packed_a = self->pack_a ? cache_lines(self->block_m * self->k * bytes) : 0;
+    self->packed_b = self->pack_b ? cache_lines(self->k * self->block_n * bytes) : 0;
+    self->buffered_c = self->buffer_c ? cache_lines(self->block_m * self->block_n * bytes) : 0;
+    self->per_thread = self->packed_a + self->packed_b + self->buffered_c;
+    const int64_t units = self->batch.count * self->blocks_m * self->blocks_n;
+    const double flops = (double)self->batch.count * (double)self->m * (double)self->n * (double)self->k;
+    const int threads = od_threads(units, flops / (loops ? 5.0 : 30.0));
+    if (self->per_thread > 0) {
+        const size_t wanted = (size_t)threads * self->per_thread;
+        self->scratch = od_host->scratch(wanted);
+        if (self->scratch == NULL)
+            return od_host->fail(RL_OUT_OF_MEMORY, "onednn: matmul: no scratch memory of %zu bytes", wanted);
+    }
+    od_run(threads, units, run_block, self);
+    const int status = self->status;
+    if (status != RL_OK)
+        return od_host->fail((rl_status)status, "onednn: matmul: oneDNN failed at a product of (%lld, %lld) and "
+                             "(%lld, %lld)", (long long)self->m, (long long)self->k, (long long)self->k,
+                             (long long)self->n);
+    return RL_OK;
+}
+
+static void run_small(void *context, int thread, int64_t batch) {
+    const product *self = context;
+    const od_space *s = &self->batch;
+    (void)thread;
+    small_product(self, self->a.base + od_space_offset(s, 1, s->ndim, batch),
+                  self->b.base + od_space_offset(s, 2, s->ndim, batch),
+                  self->c.base + od_space_offset(s, 0, s->ndim, batch));
+}
+
+/* With k = 0 only beta * c is left. */
+static void scale_only(const product *self) {
+    _Alignas(64) char sums[ROW_BLOCK * 8];
+    for (int64_t batch = 0; batch < self->batch.count; batch++)
+        for (int64_t i = 0; i < self->m; i++)
+            for (int64_t j = 0; j < self->n; j += ROW_BLOCK) {
+                char *c = self->c.base + od_space_offset(&self->batch, 0, self->batch.ndim, batch) +
+                          (i * self->c.row + j * self->c.col) * self->bytes;
+                memset(sums, 0, sizeof sums);
+                write_row(self, c, sums, at_most(ROW_BLOCK, self->n - j));
+            }
+}
+
+rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
+    (void)stream;
+    const rl_dtype dtype = (rl_dtype)args->dtype;
+    product self = {.args = args, .dtype = dtype, .reg = od_register(dtype), .bytes = od_dtype_bytes(dtype),
+                    .m = args->m, .n = args->n, .k = args->k};
+    const int64_t d = args->batch_ndim;
+    self.a = (matrix){od_address(&args->a), args->a.stride[d], args->a.stride[d + 1]};
+    self.b = (matrix){od_address(&args->b), args->b.stride[d], args->b.stride[d + 1]};
+    self.c = (matrix){od_address(&args->c), args->c.stride[d], args->c.stride[d + 1]};
+    od_space_init(&self.batch, d, args->batch_shape, ~0u);
+    od_space_add(&self.batch, args->c.stride, self.bytes);
+    od_space_add(&self.batch, args->a.stride, self.bytes);
+    od_space_add(&self.batch, args->b.stride, self.bytes);
+    od_space_finish(&self.batch, 1);
+    if (self.m == 0 || self.n == 0 || self.batch.count == 0)
+        return RL_OK;
+    if (self.k == 0) {
+        scale_only(&self);
+        return RL_OK;
+    }
+    const double size = (double)self.m * (double)self.n * (double)self.k;
+    if (size <= SMALL && od_is_native(dtype)) {
+        od_run(od_threads(self.batch.count, size * (double)self.batch.count / 4.0), self.batch.count, run_small,
+               &self);
+        return RL_OK;
+    }
+    return big_product(&self);
+}
