@@ -79,10 +79,11 @@ rl_pw rl_build_scalar(rl_builder *self, rl_dtype dtype) {
 }
 
 rl_pw rl_builder_number(rl_builder *self, rl_reg reg, rl_number number) {
+    /* Bits are compared: 0 is not -0, and a NaN is itself. */
     for (int i = 0; i < self->n_insns; i++) {
         const rl_insn *insn = &self->insns[i];
         if (insn->code == RL_INSN_SCALAR && insn->type == reg && self->is_constant[insn->imm] &&
-            memcmp(&self->constants[insn->imm], &number, sizeof number) == 0)
+            self->constants[insn->imm].i == number.i)
             return (rl_pw)i;
     }
     uint16_t k = self->n_scalars;

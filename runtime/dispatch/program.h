@@ -57,6 +57,9 @@ int rl_program_own_scalars(const rl_program *self);
  */
 const rl_program *rl_program_for_mask(const rl_program *self, uint64_t insn_mask);
 
+/* One input stored as `from`, one output stored as `to`: copies, casts. Cheap after its first use. NULL on failure. */
+const rl_program *rl_program_cast(rl_dtype from, rl_dtype to);
+
 /* Frees every program: for rl_shutdown, once the backends are shut down. A later program begins anew with index 0. */
 void rl_programs_shutdown(void);
 

@@ -76,11 +76,10 @@ static rl_pw expand_log(rl_builder *b, float_kind kind, rl_pw x, double log2_hig
 }
 
 static rl_pw expand_log10(rl_builder *b, float_kind kind, rl_pw x) {
-    const double log10_2 = 0x1.34413509f79ffp-2; /* its high parts: 12 and 30 bits, so that e times them is exact */
-    double high = kind.reg == RL_REG_F32 ? 0x1.344p-2 : 0x1.344135p-2;
-    /* log10(2) = 0x1.34413509f79fef311f12b...p-2 */
-    double low = kind.reg == RL_REG_F32 ? log10_2 - high : 0x1.3ef3fde623e25p-31;
-    return expand_log(b, kind, x, high, low, 0x1.bcb7b1526e50ep-2);
+    /* log10(2) in two parts; the high one has so few bits that e times it is exact. */
+    bool single = kind.reg == RL_REG_F32;
+    double high = single ? 0x1.344p-2 : 0x1.344135p-2, low = single ? 0x1.3509f79fef312p-18 : 0x1.3ef3fde623e25p-31;
+    return expand_log(b, kind, x, high, low, M_LOG10E);
 }
 
 /* atan(x / sqrt(1 - x^2)), the square's rounding avoided. */

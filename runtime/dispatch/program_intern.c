@@ -42,9 +42,8 @@ static void mark_needed(const rl_builder *b, bool *needed) {
         if (!needed[i])
             continue;
         const rl_insn *insn = &b->insns[i];
-        const uint8_t operands[3] = {insn->a, insn->b, insn->c};
         for (int k = 0; k < rl_insn_describe((rl_insn_code)insn->code)->operands; k++)
-            needed[operands[k]] = true;
+            needed[rl_insn_operand(insn, k)] = true;
         needed[i] = !is_idle_cast(b, insn);
     }
 }
@@ -132,14 +131,20 @@ static void fill_entry(const rl_builder *b, rl_program_entry *entry) {
 
 /* The table ------------------------------------------------------------------------------------------------------- */
 
+static bool equal_constants(const rl_program_entry *a, const rl_program_entry *b) {
+    for (int k = 0; k < a->program.n_scalars; k++)
+        if (a->constant[k].i != b->constant[k].i)
+            return false;
+    return a->constants == b->constants;
+}
+
 static bool equal(const rl_program_entry *a, const rl_program_entry *b) {
     const rl_program *p = &a->program, *q = &b->program;
     return a->key == b->key && p->n_inputs == q->n_inputs && p->n_outputs == q->n_outputs &&
-           p->n_scalars == q->n_scalars && p->n_insns == q->n_insns && a->constants == b->constants &&
+           p->n_scalars == q->n_scalars && p->n_insns == q->n_insns &&
            memcmp(p->input_dtype, q->input_dtype, sizeof p->input_dtype) == 0 &&
            memcmp(p->output_dtype, q->output_dtype, sizeof p->output_dtype) == 0 &&
-           memcmp(p->output_value, q->output_value, sizeof p->output_value) == 0 &&
-           memcmp(a->constant, b->constant, sizeof a->constant) == 0 &&
+           memcmp(p->output_value, q->output_value, sizeof p->output_value) == 0 && equal_constants(a, b) &&
            memcmp(a->insns, b->insns, p->n_insns * sizeof *a->insns) == 0;
 }
 
@@ -209,8 +214,26 @@ const rl_program *rl_builder_finish(rl_builder *self) {
     return intern(&sample.entry);
 }
 
+/* Programs of one cast, found without the lock. */
+static _Atomic(const rl_program *) casts[RL_DTYPE_COUNT][RL_DTYPE_COUNT];
+
+const rl_program *rl_program_cast(rl_dtype from, rl_dtype to) {
+    const rl_program *program = atomic_load_explicit(&casts[from][to], memory_order_acquire);
+    if (program == NULL) {
+        rl_builder b;
+        rl_builder_init(&b);
+        rl_build_output(&b, rl_build_input(&b, from), to);
+        program = rl_builder_finish(&b);
+        atomic_store_explicit(&casts[from][to], program, memory_order_release);
+    }
+    return program;
+}
+
 void rl_programs_shutdown(void) {
     pthread_mutex_lock(&lock);
+    for (int from = 0; from < RL_DTYPE_COUNT; from++)
+        for (int to = 0; to < RL_DTYPE_COUNT; to++)
+            atomic_store(&casts[from][to], NULL);
     for (uint32_t i = 0; i < n_buckets; i++) {
         while (buckets[i] != NULL) {
             rl_program_entry *entry = buckets[i];

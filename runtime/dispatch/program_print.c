@@ -34,12 +34,11 @@ static void add_insn(rl_text *text, const rl_program_entry *entry, int i) {
         [RL_REG_F32] = "f32", [RL_REG_F64] = "f64", [RL_REG_I32] = "i32", [RL_REG_I64] = "i64"};
     const rl_insn *insn = &entry->insns[i];
     const rl_insn_info *info = rl_insn_describe((rl_insn_code)insn->code);
-    const uint8_t operands[3] = {insn->a, insn->b, insn->c};
     rl_text_add(text, "v%d = ", i);
     add_lower(text, info->name);
     rl_text_add(text, ".%s", regs[insn->type]);
     for (int k = 0; k < info->operands; k++)
-        rl_text_add(text, " v%d", operands[k]);
+        rl_text_add(text, " v%d", rl_insn_operand(insn, k));
     if (insn->code == RL_INSN_CAST)
         rl_text_add(text, " %s", rl_dtype_name((rl_dtype)insn->dtype));
     else if (info->operands == 0)

@@ -32,6 +32,11 @@ static inline const rl_program_entry *rl_program_entry_of(const rl_program *prog
     return (const rl_program_entry *)program;
 }
 
+/* Operand k of an instruction: 0, 1 or 2. */
+static inline uint8_t rl_insn_operand(const rl_insn *insn, int k) {
+    return k == 0 ? insn->a : k == 1 ? insn->b : insn->c;
+}
+
 #define RL_INSN_BASE_MASK ((UINT64_C(1) << RL_INSN_BASE_END) - 1)
 
 /* Fails the builder, unless it failed before; gives 0. */

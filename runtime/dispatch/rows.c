@@ -82,10 +82,7 @@ rl_overlap rl_overlap_of(const rl_tensor *a, const rl_tensor *b) {
 }
 
 rl_tensor *rl_row_copy(const char *op, rl_tensor *self) {
-    rl_builder b;
-    rl_builder_init(&b);
-    rl_build_output(&b, rl_build_input(&b, (rl_dtype)self->dtype), (rl_dtype)self->dtype);
-    const rl_program *program = rl_builder_finish(&b);
+    const rl_program *program = rl_program_cast((rl_dtype)self->dtype, (rl_dtype)self->dtype);
     if (program == NULL)
         return NULL;
     int64_t stride[RL_MAX_DIMS];

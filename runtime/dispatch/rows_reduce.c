@@ -2,15 +2,21 @@
 /* The row `reduce`. */
 #include "dispatch/rows.h"
 
+/* What the epilogue gets for the k-th combined value. */
+static rl_dtype combined_dtype(const rl_reduce_task *task, int k) {
+    bool is_index = task->combiner[k] == RL_COMBINE_ARGMAX || task->combiner[k] == RL_COMBINE_ARGMIN;
+    return is_index ? RL_I64 : (rl_dtype)task->prologue->output_dtype[k];
+}
+
 /* The combined values as they are, stored as the outputs' dtypes. */
 static const rl_program *plain_epilogue(const rl_reduce_task *task) {
+    int count = task->prologue->n_outputs;
+    if (count == 1)
+        return rl_program_cast(combined_dtype(task, 0), (rl_dtype)task->outputs[0]->dtype);
     rl_builder b;
     rl_builder_init(&b);
-    for (int k = 0; k < task->prologue->n_outputs; k++) {
-        bool is_index = task->combiner[k] == RL_COMBINE_ARGMAX || task->combiner[k] == RL_COMBINE_ARGMIN;
-        rl_pw value = rl_build_input(&b, is_index ? RL_I64 : (rl_dtype)task->prologue->output_dtype[k]);
-        rl_build_output(&b, value, (rl_dtype)task->outputs[k]->dtype);
-    }
+    for (int k = 0; k < count; k++)
+        rl_build_output(&b, rl_build_input(&b, combined_dtype(task, k)), (rl_dtype)task->outputs[k]->dtype);
     return rl_builder_finish(&b);
 }
 

@@ -152,6 +152,19 @@ static void fills_constants_in_among_own_scalars(void **state) {
     assert_true(out.f == 11.5);
 }
 
+static void casts_are_at_hand(void **state) {
+    (void)state;
+    const rl_program *p = rl_program_cast(RL_F64, RL_I8);
+    assert_int_equal(p->n_insns, 1);
+    assert_int_equal(p->input_dtype[0], RL_F64);
+    assert_int_equal(p->output_dtype[0], RL_I8);
+    assert_ptr_equal(rl_program_cast(RL_F64, RL_I8), p);
+    assert_ptr_not_equal(rl_program_cast(RL_F64, RL_F64), p);
+    rl_programs_shutdown();
+    assert_int_equal(rl_program_cast(RL_F64, RL_F64)->index, 0);
+    assert_int_equal(rl_program_cast(RL_F64, RL_I8)->index, 1);
+}
+
 static void sets_flags(void **state) {
     (void)state;
     rl_builder b;
@@ -370,6 +383,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(knows_idle_casts, reset, reset),
         cmocka_unit_test_setup_teardown(keeps_equal_programs_once, reset, reset),
         cmocka_unit_test_setup_teardown(fills_constants_in_among_own_scalars, reset, reset),
+        cmocka_unit_test_setup_teardown(casts_are_at_hand, reset, reset),
         cmocka_unit_test_setup_teardown(sets_flags, reset, reset),
         cmocka_unit_test_setup_teardown(splices_another_program, reset, reset),
         cmocka_unit_test_setup_teardown(splices_random_numbers_with_their_scalars, reset, reset),
