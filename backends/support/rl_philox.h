@@ -8,12 +8,13 @@
 #ifndef RL_PHILOX_H
 #define RL_PHILOX_H
 
-#if defined(__OPENCL_VERSION__)
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
+#define RL_PHILOX_OPENCL
 typedef uint rl_u32;
 typedef ulong rl_u64;
 #define RL_PHILOX_FN static inline
-#define RL_PHILOX_TABLE __constant const
-#define RL_PHILOX_TABLE_AT __constant const
+#define RL_PHILOX_TABLE __constant
+#define RL_PHILOX_TABLE_AT __constant
 #define RL_FMAF(a, b, c) fma(a, b, c)
 #define RL_CLZ32(x) clz(x)
 #elif defined(__CUDACC__) || defined(__CUDACC_RTC__)
@@ -101,7 +102,7 @@ RL_PHILOX_FN float rl_normal_f32(rl_u32 word) {
     return word >> 31 ? -x : x;
 }
 
-#if !defined(__OPENCL_VERSION__) || defined(cl_khr_fp64) || defined(__opencl_c_fp64)
+#if !defined(RL_PHILOX_OPENCL) || defined(cl_khr_fp64) || defined(__opencl_c_fp64)
 /* [0, 1) in steps of 2^-53; the f32 uniform of the high word is this one cut short. */
 RL_PHILOX_FN double rl_uniform_f64(rl_u32 high, rl_u32 low) {
     return (double)(((rl_u64)high << 32 | low) >> 11) * 0x1p-53;
