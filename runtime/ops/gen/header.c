@@ -166,22 +166,25 @@ static bool is_value(const rl_param *param) {
 }
 
 /* rl_NAME: the last positional argument and the options share the variable part, so that neither pedantic compiler
- * sees it empty. */
+ * sees it empty. A list at the end is variable too: (rl_ints){shape, ndim} has a comma. */
 static void write_macro(FILE *out, const rl_schema *schema, const char *name) {
     int n = positional_count(schema);
     bool options = gen_has_options(schema);
+    bool list = !options && n > 0 && schema->params[n - 1].type == RL_PARAM_INTS;
     fprintf(out, "#define rl_%s(", name);
-    for (int i = 0; i < n - options; i++)
+    for (int i = 0; i < n - (options || list); i++)
         fprintf(out, "%s%s", i ? ", " : "", schema->params[i].name);
-    if (options)
+    if (options || list)
         fputs(n > 1 ? ", ..." : "...", out);
     fprintf(out, ") \\\n    rl_op_%s(", name);
     const char *comma = "";
     for (int i = 0; i < n; i++, comma = ", ") {
         const rl_param *param = &schema->params[i];
-        bool last = options && i == n - 1;
+        bool last = i == n - 1;
         fprintf(out, is_value(param) ? "%sRL_VALUE(%s)" : "%s%s", comma,
-                last ? "RL_TAKE1_(__VA_ARGS__, )" : param->name);
+                options && last ? "RL_TAKE1_(__VA_ARGS__, )"
+                : list && last  ? "__VA_ARGS__"
+                                : param->name);
     }
     if (options)
         fprintf(out, "%s \\\n        &(rl_%s_options){.struct_size = sizeof(rl_%s_options), %s}", n ? "," : "",
