@@ -24,7 +24,8 @@ void rl_error_push(rl_error_state *out_saved);
 rl_status rl_error_pop(rl_error_state *saved, char **out_text);
 
 /* One line to stderr under RUSHLIGHT_VERBOSE (a list of topics, "all", or a level), prefixed "rushlight: ". */
-void rl_log(rl_log_level level, const char *topic, const char *format, ...) RL_PRINTF_(3, 4);
+/* (In parentheses, as ops.h has a macro of this name, the logarithm: a file with both logs by (rl_log)(...).) */
+void(rl_log)(rl_log_level level, const char *topic, const char *format, ...) RL_PRINTF_(3, 4);
 void rl_log_va(rl_log_level level, const char *topic, const char *format, va_list args);
 /* True where such a line would be shown: guards costly messages. */
 bool rl_log_wanted(rl_log_level level, const char *topic);
