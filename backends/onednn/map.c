@@ -81,6 +81,8 @@ static void cut(job_space *self, const od_plan *plan) {
 
 static void prepare(job_space *self, const od_plan *plan, const rl_map_job *job) {
     od_space_init(&self->space, job->ndim, job->shape, ~0u);
+    if (self->space.count == 0)
+        return;
     for (int k = 0; k < plan->n_outputs; k++)
         od_space_add(&self->space, job->outputs[k].stride, plan->outputs[k].bytes);
     for (int i = 0; i < plan->n_inputs; i++)
