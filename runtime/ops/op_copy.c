@@ -9,10 +9,7 @@
 
 /* to = from, cast and broadcast, on one device. */
 static rl_status cast_into(const rl_call *call, rl_tensor *to, rl_tensor *from) {
-    rl_builder b;
-    rl_builder_init(&b);
-    rl_build_output(&b, rl_build_input(&b, (rl_dtype)from->dtype), (rl_dtype)to->dtype);
-    const rl_program *program = rl_builder_finish(&b);
+    const rl_program *program = rl_program_cast((rl_dtype)from->dtype, (rl_dtype)to->dtype);
     return program ? rl_row_map(rl_call_name(call), program, &from, &to, NULL) : rl_error_status();
 }
 

@@ -255,12 +255,20 @@ const rl_op_def rl_op_def_arange = {
     .bad = arange_bad,
 };
 
+/* start and end may be tensors of no dimensions; then they say on which device. */
 static rl_status linspace_infer(rl_call *call) {
+    rl_device *device = rl_arg_device(call, 4);
+    for (int i = 0; i < 2; i++) {
+        const rl_tensor *end = rl_arg_tensor(call, i);
+        if (end != NULL && end->ndim > 0)
+            return rl_call_fail(call, RL_SHAPE_MISMATCH, "%s must be a number or a tensor of no dimensions, has %d",
+                                i ? "end" : "start", end->ndim);
+        device = device == NULL && end != NULL ? end->storage->device : device;
+    }
     if (rl_arg_int(call, 2) < 0)
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "steps must not be negative, got %lld",
                             (long long)rl_arg_int(call, 2));
-    rl_status status =
-        rl_infer_new(call, RL_DIMS(rl_arg_int(call, 2)), dtype_or(call, 3, RL_F32), rl_arg_device(call, 4));
+    rl_status status = rl_infer_new(call, RL_DIMS(rl_arg_int(call, 2)), dtype_or(call, 3, RL_F32), device);
     if (status != RL_OK)
         return status;
     bool wide = rl_device_takes_dtype(call->meta[0].device, RL_F64);
@@ -269,14 +277,16 @@ static rl_status linspace_infer(rl_call *call) {
     return status;
 }
 
-/* From the nearer end, so that both ends are exact. */
+/* From the nearer end, so that both ends are exact. Of integers, the ends are cut to integers first, as in PyTorch. */
 static void linspace_program(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out) {
+    bool whole = !rl_dtype_is_float(call->meta[0].dtype);
+    rl_pw start = whole ? OP1(TRUNC, x[0]) : x[0], end = whole ? OP1(TRUNC, x[1]) : x[1];
     rl_pw one = rl_build_constant(b, RL_I64, 1), two = rl_build_constant(b, RL_I64, 2);
     rl_pw i = rl_build_index(b, 0), last = SUB(x[2], one);
-    rl_pw from_end = CAST(SUB(last, i), call->compute), from_start = CAST(i, call->compute);
-    rl_pw step = DIV(SUB(x[1], x[0]), CAST(MAX(last, one), call->compute));
-    out[0] =
-        SELECT(LT(i, OP2(IDIV, ADD(x[2], one), two)), ADD(x[0], MUL(step, from_start)), SUB(x[1], MUL(step, from_end)));
+    rl_pw step = DIV(SUB(end, start), CAST(MAX(last, one), call->compute));
+    rl_pw from_start = ADD(start, MUL(step, CAST(i, call->compute)));
+    rl_pw from_end = SUB(end, MUL(step, CAST(SUB(last, i), call->compute)));
+    out[0] = SELECT(LT(i, OP2(IDIV, ADD(x[2], one), two)), from_start, from_end);
 }
 
 static const rl_sample linspace_samples[] = {{"0, 1, 5"}, {"-2.5, 3, 33"},           {"3, 3, 1"},
@@ -284,7 +294,8 @@ static const rl_sample linspace_samples[] = {{"0, 1, 5"}, {"-2.5, 3, 33"},      
 static const rl_bad linspace_bad[] = {{"0, 1, -1", RL_INVALID_ARGUMENT, "steps must not be negative"}, {0}};
 
 const rl_op_def rl_op_def_linspace = {
-    .schema = "linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Device? device=None) -> Tensor",
+    .schema = "linspace(Tensor|Scalar start, Tensor|Scalar end, int steps, *, ScalarType? dtype=None, Device? "
+              "device=None) -> Tensor",
     .doc = "y[i] = start + i (end - start) / (steps - 1)",
     .flags = RL_OP_POINTWISE | RL_OP_NO_GRAD,
     .infer = linspace_infer,

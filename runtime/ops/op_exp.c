@@ -285,10 +285,15 @@ const rl_op_def rl_op_def_sigmoid_backward = {
 static uint32_t logit_variant(const rl_call *call) {
     return rl_arg_given(call, 1);
 }
+/* In PyTorch's order, which matters where eps is above 1/2. */
+static rl_pw held_within(rl_builder *b, rl_pw p, rl_pw eps) {
+    rl_pw high = SUB(NUM(eps, 1), eps);
+    return SELECT(LT(p, eps), eps, SELECT(GT(p, high), high, p));
+}
 static rl_pw log_odds(rl_builder *b, rl_pw p) {
     return LOG(DIV(p, SUB(NUM(p, 1), p)));
 }
-PROGRAM(logit, log_odds(b, rl_arg_given(call, 1) ? MIN(MAX(x[0], x[1]), SUB(NUM(x[1], 1), x[1])) : x[0]))
+PROGRAM(logit, log_odds(b, rl_arg_given(call, 1) ? held_within(b, x[0], x[1]) : x[0]))
 
 /* gx = g / (x (1 - x)); where eps clamps x, 0 */
 static void logit_vjp(rl_vjp *v) {

@@ -150,8 +150,57 @@ const rl_op_def rl_op_def_rpow = {
     .bad = rl_bad_unary,
 };
 
+/* float_power, ldexp ------------------------------------------------------------------------------------------------
+ */
+
+/* Both in f64, as PyTorch has it. */
+static rl_status float_power_lower(rl_call *call) {
+    rl_tensor *self = rl_to(rl_arg_tensor(call, 0), .dtype = RL_F64);
+    rl_value exponent = call->args[1];
+    if (exponent.kind == RL_VALUE_TENSOR)
+        exponent = rl_value_of_tensor(rl_to(exponent.as.tensor, .dtype = RL_F64));
+    call->results[0] = rl_pow(self, exponent);
+    return rl_error_status();
+}
+
+static rl_status ldexp_lower(rl_call *call) {
+    rl_tensor *exponent = rl_arg_tensor(call, 1);
+    call->results[0] = rl_mul(rl_arg_tensor(call, 0), rl_rpow(exponent, 2.0));
+    return rl_error_status();
+}
+
+static const rl_sample float_power_samples[] = {{"p[3,4], f[3,4]"}, {"p[3,1], f[4]"}, {"p[0,3], 2"},
+                                                {"p[5,7]t, 0.5"},   {"i64[33], 3"},   {0}};
+static const rl_bad float_power_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"}, {0}};
+static const rl_sample ldexp_samples[] = {{"f[3,4], i32[3,4]"}, {"f[3,1], i64[4]"}, {"f[0,3], i64[3]"},
+                                          {"f[5,7]t, f[5,7]"},  {"f[33]s, i32[]"},  {0}};
+
+const rl_op_def rl_op_def_float_power = {
+    .schema = "float_power(Tensor self, Tensor|Scalar exponent) -> Tensor",
+    .doc = "y = self^exponent in float64",
+    .flags = RL_OP_COMPOSITE,
+    .lower = float_power_lower,
+    .samples = float_power_samples,
+    .bad = float_power_bad,
+};
+
+const rl_op_def rl_op_def_ldexp = {
+    .schema = "ldexp(Tensor self, Tensor other) -> Tensor",
+    .doc = "y = self 2^other",
+    .flags = RL_OP_COMPOSITE,
+    .lower = ldexp_lower,
+    .samples = ldexp_samples,
+    .bad = float_power_bad,
+};
+
 /* square, roots ---------------------------------------------------------------------------------------------------- */
 
+static rl_status square_infer(rl_call *call) {
+    rl_status status = rl_infer_same_as_input(call);
+    if (call->meta[0].dtype == RL_BOOL)
+        call->meta[0].dtype = call->compute = RL_I64;
+    return status;
+}
 PROGRAM(square, MUL(x[0], x[0]))
 VJP(square, rl_mul(G, rl_mul(X, 2))) /* gx = 2 g x */
 PROGRAM(reciprocal, OP1(RECIP, x[0]))
@@ -163,9 +212,10 @@ VJP(rsqrt, rl_mul(rl_mul(G, rl_pow(Y, 3)), -0.5)) /* gx = -g y^3 / 2 */
 
 const rl_op_def rl_op_def_square = {
     .schema = "square(Tensor self) -> Tensor",
-    .doc = "y = self^2",
+    .doc = "y = self^2; of bool, as int64",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0),
+    .infer = square_infer,
     .pointwise = square_program,
     .vjp = square_vjp,
     .samples = rl_samples_number,
