@@ -3,6 +3,8 @@
 #ifndef RUSHLIGHT_RUNTIME_DISPATCH_DEVICE_H
 #define RUSHLIGHT_RUNTIME_DISPATCH_DEVICE_H
 
+#include <pthread.h>
+
 #include "dispatch/dispatch.h"
 
 typedef struct rl_registry_entry rl_registry_entry; /* a loaded backend: registry.c's own */
@@ -12,11 +14,18 @@ struct rl_device {
     rl_backend api;            /* the backend's table, at this host's size: what it lacks is zero */
     rl_backend_device *handle; /* NULL until the device is opened */
     rl_backend_stream *stream; /* its default stream */
+    rl_stream *default_stream;
+    pthread_mutex_t streams_lock; /* guards the two lists and next_stream */
+    rl_stream *streams;
+    rl_event *events;
+    uint32_t next_stream;
     rl_registry_entry *backend;
     rl_allocator *allocator;
     uint32_t number;    /* within its backend */
     int index;          /* among all devices */
     _Atomic(int) state; /* 0 not tried, 1 usable, 2 not usable */
+    rl_status failure;  /* why it is not usable */
+    char failure_text[512];
     rl_device_info info;
     char name[80]; /* "onednn:0" */
 };

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The caching allocator. Blocks that tensors give back are kept by size and used again without asking the backend.
+ *
+ * Work on one stream happens in order, so a block that was freed may be given out again on its own stream at once, even
+ * while the device still works on it. A block that other streams used too waits for their events first.
+ *
+ * Three places hold free blocks, nearest first: the shelf of the thread (small blocks of the default stream, no lock),
+ * the allocator's lists (by stream and size class, one lock), and the waiting list (used on other streams).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/env.h"
+#include "dispatch/registry.h"
+
+/* Size classes: eight to each power of two, so that at most an eighth is wasted. */
+enum {
+    STEP_BITS = 3,
+    STEPS = 1 << STEP_BITS,
+    LEAST_BITS = 6,
+    MOST_BITS = 48,
+    LIST_CLASSES = (MOST_BITS - LEAST_BITS) * STEPS
+};
+/* Classes up to 64 KiB have a place on the shelf, for that many blocks each. */
+enum { SHELF_CLASSES = (16 - LEAST_BITS) * STEPS, SHELF_DEPTH = 16, SHELVES = 4 };
+
+struct rl_block {
+    rl_allocator *owner;
+    rl_block *next;            /* of the free list that it is in */
+    rl_block *all_next, **all; /* of all blocks of the allocator */
+    rl_backend_buffer *buffer; /* NULL once the device was closed */
+    uint64_t bytes;
+    uint32_t size_class, stream;
+    bool wrapped;              /* foreign memory: never used again */
+    _Atomic(uint64_t) used_on; /* bit n: stream n, not its own, used it; 63 stands for all from 63 on */
+};
+
+typedef struct waiting { /* a free block, and what must be done first */
+    rl_block *block;
+    rl_backend_event *events[64];
+    int n_events;
+    struct waiting *next;
+} waiting;
+
+typedef struct lists { /* of one stream */
+    uint32_t stream;
+    struct lists *next;
+    rl_block *free[LIST_CLASSES];
+} lists;
+
+struct rl_allocator {
+    rl_device *device; /* NULL once it was closed; the allocator then lives as long as blocks of it are held */
+    pthread_mutex_t lock;
+    lists first; /* of the default stream */
+    waiting *waiting;
+    rl_block *blocks; /* all */
+    uint64_t limit;
+    _Atomic(uint64_t) held; /* blocks in the hands of storages */
+    _Atomic(uint64_t) allocated, allocated_peak, reserved, reserved_peak;
+    _Atomic(uint64_t) allocations, backend_allocations, flushes, bytes_in, bytes_out;
+};
+
+/* Sizes -------------------------------------------------------------------------------------------------------------
+ */
+
+/* The class whose blocks are just large enough; *out_bytes is what they hold. */
+static uint32_t class_of(uint64_t bytes, uint64_t *out_bytes) {
+    if (bytes <= (uint64_t)1 << LEAST_BITS) {
+        *out_bytes = (uint64_t)1 << LEAST_BITS;
+        return 0;
+    }
+    uint32_t top = 63 - (uint32_t)__builtin_clzll(bytes - 1); /* 2^top < bytes <= 2^(top + 1) */
+    uint64_t step = (uint64_t)1 << (top >= STEP_BITS ? top - STEP_BITS : 0);
+    uint64_t steps = (bytes - ((uint64_t)1 << top) + step - 1) >> (top - STEP_BITS); /* 1 .. STEPS */
+    *out_bytes = ((uint64_t)1 << top) + steps * step;
+    return (top - LEAST_BITS) * STEPS + (uint32_t)steps;
+}
+
+static void add(_Atomic(uint64_t) *counter, uint64_t n) {
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void sub(_Atomic(uint64_t) *counter, uint64_t n) {
+    atomic_fetch_sub_explicit(counter, n, memory_order_relaxed);
+}
+
+static uint64_t get(const _Atomic(uint64_t) *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void raise_peak(_Atomic(uint64_t) *peak, uint64_t value) {
+    uint64_t seen = get(peak);
+    while (seen < value &&
+           !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+/* The thread's shelves ----------------------------------------------------------------------------------------------
+ */
+
+typedef struct shelf {
+    rl_allocator *owner; /* NULL: unused */
+    rl_block *blocks[SHELF_CLASSES];
+    uint8_t counts[SHELF_CLASSES];
+} shelf;
+
+typedef struct shelves { /* of one thread; in a list of all, so that shutdown can clear them */
+    shelf shelf[SHELVES];
+    struct shelves *next;
+} shelves;
+
+static _Thread_local shelves *thread_shelves __attribute__((tls_model("initial-exec")));
+static struct {
+    pthread_mutex_t lock;
+    pthread_once_t once;
+    pthread_key_t key;
+    bool key_made;
+    shelves *all;
+} threads = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
+
+static void keep(rl_allocator *self, rl_block *block);
+
+/* Gives what lies on a shelf to its allocator's lists. */
+static void shelf_empty(shelf *self) {
+    rl_allocator *owner = self->owner;
+    if (owner == NULL)
+        return;
+    pthread_mutex_lock(&owner->lock);
+    for (int c = 0; c < SHELF_CLASSES; c++) {
+        while (self->blocks[c]) {
+            rl_block *block = self->blocks[c];
+            self->blocks[c] = block->next;
+            keep(owner, block);
+        }
+        self->counts[c] = 0;
+    }
+    pthread_mutex_unlock(&owner->lock);
+    self->owner = NULL;
+}
+
+static void thread_end(void *pointer) {
+    shelves *self = pointer;
+    pthread_mutex_lock(&threads.lock);
+    for (shelves **at = &threads.all; *at; at = &(*at)->next) {
+        if (*at == self) {
+            *at = self->next;
+            break;
+        }
+    }
+    for (int i = 0; i < SHELVES; i++)
+        shelf_empty(&self->shelf[i]);
+    pthread_mutex_unlock(&threads.lock);
+    thread_shelves = NULL;
+    rl_free(self);
+}
+
+static void make_key(void) {
+    threads.key_made = pthread_key_create(&threads.key, thread_end) == 0;
+}
+
+/* NULL where memory failed: then there is no shelf, which is no error. */
+static shelves *make_shelves(void) {
+    rl_error_state saved;
+    pthread_once(&threads.once, make_key);
+    if (!threads.key_made)
+        return NULL;
+    rl_error_push(&saved);
+    shelves *made = rl_alloc_zero(1, sizeof *made, "a thread's free blocks");
+    rl_error_pop(&saved, NULL);
+    if (made == NULL || pthread_setspecific(threads.key, made) != 0) {
+        rl_free(made);
+        return NULL;
+    }
+    pthread_mutex_lock(&threads.lock);
+    made->next = threads.all;
+    threads.all = made;
+    pthread_mutex_unlock(&threads.lock);
+    return thread_shelves = made;
+}
+
+static shelf *shelf_of(rl_allocator *owner, bool make) {
+    shelves *mine = thread_shelves;
+    if (mine == NULL && (!make || (mine = make_shelves()) == NULL))
+        return NULL;
+    for (int i = 0; i < SHELVES; i++) {
+        if (mine->shelf[i].owner == owner)
+            return &mine->shelf[i];
+    }
+    for (int i = 0; make && i < SHELVES; i++) {
+        if (mine->shelf[i].owner == NULL) {
+            mine->shelf[i].owner = owner;
+            return &mine->shelf[i];
+        }
+    }
+    return NULL;
+}
+
+void rl_allocator_shelves_clear(void) {
+    pthread_mutex_lock(&threads.lock);
+    for (shelves **at = &threads.all; *at;) {
+        shelves *self = *at;
+        for (int i = 0; i < SHELVES; i++)
+            shelf_empty(&self->shelf[i]);
+        if (self == thread_shelves) {
+            *at = self->next;
+            pthread_setspecific(threads.key, NULL);
+            thread_shelves = NULL;
+            rl_free(self);
+        } else {
+            at = &self->next; /* its thread frees it */
+        }
+    }
+    pthread_mutex_unlock(&threads.lock);
+}
+
+/* Lists: under the lock ---------------------------------------------------------------------------------------------
+ */
+
+static lists *lists_of(rl_allocator *self, uint32_t stream, bool make) {
+    lists *at = &self->first;
+    while (at && at->stream != stream)
+        at = at->next;
+    if (at == NULL && make) {
+        rl_error_state saved;
+        rl_error_push(&saved);
+        at = rl_alloc_zero(1, sizeof *at, "free blocks of a stream");
+        rl_error_pop(&saved, NULL);
+        if (at) {
+            at->stream = stream;
+            at->next = self->first.next;
+            self->first.next = at;
+        }
+    }
+    return at;
+}
+
+/* Gives a block back to the backend. */
+static void discard(rl_allocator *self, rl_block *block) {
+    *block->all = block->all_next;
+    if (block->all_next)
+        block->all_next->all = block->all;
+    if (!block->wrapped)
+        sub(&self->reserved, block->bytes);
+    if (block->buffer && self->device)
+        self->device->api.mem_free(self->device->handle, block->buffer);
+    rl_free(block);
+}
+
+/* Puts a free block, with no work left on other streams, where the next one of its kind is looked for. */
+static void keep(rl_allocator *self, rl_block *block) {
+    lists *of_stream = self->device ? lists_of(self, block->stream, true) : NULL;
+    if (of_stream == NULL) {
+        discard(self, block);
+        return;
+    }
+    block->next = of_stream->free[block->size_class];
+    of_stream->free[block->size_class] = block;
+}
+
+/* Blocks whose other streams are done become free; with `wait`, all of them. */
+static void collect(rl_allocator *self, bool wait) {
+    const rl_backend *api = &self->device->api;
+    for (waiting **at = &self->waiting; *at;) {
+        waiting *w = *at;
+        while (w->n_events > 0) {
+            rl_backend_event *event = w->events[w->n_events - 1];
+            if (wait)
+                api->event_sync(event);
+            else if (!api->event_done(event))
+                break;
+            api->event_destroy(event);
+            w->n_events--;
+        }
+        if (w->n_events > 0) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        keep(self, w->block);
+        rl_free(w);
+    }
+}
+
+static void free_lists(rl_allocator *self) {
+    for (lists *l = &self->first; l; l = l->next) {
+        for (int c = 0; c < LIST_CLASSES; c++) {
+            while (l->free[c]) {
+                rl_block *block = l->free[c];
+                l->free[c] = block->next;
+                discard(self, block);
+            }
+        }
+    }
+}
+
+/* Marks the work of a stream so far; NULL where the backend could not. */
+static rl_backend_event *record_event(rl_stream *stream) {
+    const rl_backend *api = &stream->device->api;
+    rl_backend_event *event = NULL;
+    if (api->event_create(stream->device->handle, &event) != RL_OK)
+        return NULL;
+    pthread_mutex_lock(&stream->lock);
+    rl_status status = api->event_record(event, stream->handle);
+    pthread_mutex_unlock(&stream->lock);
+    if (status == RL_OK)
+        return event;
+    api->event_destroy(event);
+    return NULL;
+}
+
+/* The calling thread's shelf, the waiting and the free blocks go back to the backend. */
+static void flush(rl_allocator *self) {
+    shelf *mine = shelf_of(self, false);
+    if (mine)
+        shelf_empty(mine); /* takes the lock itself */
+    pthread_mutex_lock(&self->lock);
+    collect(self, true);
+    /* Work on freed blocks may still be under way: a buffer goes back only when it is done. */
+    pthread_mutex_lock(&self->device->streams_lock);
+    for (rl_stream *s = self->device->streams; s; s = s->next) {
+        rl_backend_event *event = record_event(s);
+        if (event) {
+            self->device->api.event_sync(event);
+            self->device->api.event_destroy(event);
+        }
+    }
+    pthread_mutex_unlock(&self->device->streams_lock);
+    free_lists(self);
+    pthread_mutex_unlock(&self->lock);
+    add(&self->flushes, 1);
+}
+
+/* Taking ------------------------------------------------------------------------------------------------------------
+ */
+
+static rl_block *counted(rl_allocator *self, rl_block *block) {
+    uint64_t now = atomic_fetch_add_explicit(&self->allocated, block->bytes, memory_order_relaxed) + block->bytes;
+    if (now > get(&self->allocated_peak))
+        raise_peak(&self->allocated_peak, now);
+    add(&self->allocations, 1);
+    add(&self->held, 1);
+    return block;
+}
+
+static rl_block *block_make(rl_allocator *self, rl_backend_buffer *buffer, uint64_t bytes) {
+    rl_block *block = rl_alloc_zero(1, sizeof *block, "a block of device memory");
+    if (block == NULL)
+        return NULL;
+    block->owner = self;
+    block->buffer = buffer;
+    block->bytes = bytes;
+    pthread_mutex_lock(&self->lock);
+    block->all = &self->blocks;
+    block->all_next = self->blocks;
+    if (self->blocks)
+        self->blocks->all = &block->all_next;
+    self->blocks = block;
+    pthread_mutex_unlock(&self->lock);
+    return block;
+}
+
+static rl_status from_backend(rl_allocator *self, uint64_t bytes, rl_backend_buffer **out) {
+    rl_device *device = self->device;
+    if (self->limit && (bytes > self->limit || get(&self->reserved) > self->limit - bytes))
+        return RL_OUT_OF_MEMORY;
+    return device->api.mem_alloc(device->handle, RL_MEMORY_DEVICE, bytes, out);
+}
+
+static rl_status no_memory(rl_allocator *self, uint64_t bytes) {
+    rl_device *device = self->device;
+    rl_text text = {0};
+    rl_text_add(&text, "out of memory on %s: %llu bytes asked for; %llu are in use by tensors, %llu reserved",
+                device->name, (unsigned long long)bytes, (unsigned long long)get(&self->allocated),
+                (unsigned long long)get(&self->reserved));
+    if (self->limit)
+        rl_text_add(&text, ", RUSHLIGHT_MEMORY_LIMIT is %llu", (unsigned long long)self->limit);
+    if (device->info.memory_total)
+        rl_text_add(&text, ", the device has %llu", (unsigned long long)device->info.memory_total);
+    rl_status status = rl_fail(RL_OUT_OF_MEMORY, "%s", text.failed ? "out of memory" : text.data);
+    rl_text_free(&text);
+    return status;
+}
+
+/* A new block from the backend, if need be after giving back all that is cached. */
+static rl_block *take_new(rl_allocator *self, uint64_t bytes, uint32_t size_class, uint32_t stream) {
+    rl_backend_buffer *buffer = NULL;
+    rl_status status = from_backend(self, bytes, &buffer);
+    if (status == RL_OUT_OF_MEMORY) {
+        flush(self);
+        status = from_backend(self, bytes, &buffer);
+    }
+    if (status != RL_OK) {
+        if (status == RL_OUT_OF_MEMORY)
+            no_memory(self, bytes);
+        else
+            rl_device_result(self->device, "allocation", status);
+        rl_host_sentence();
+        return NULL;
+    }
+    rl_block *block = block_make(self, buffer, bytes);
+    if (block == NULL) {
+        self->device->api.mem_free(self->device->handle, buffer);
+        return NULL;
+    }
+    block->size_class = size_class;
+    block->stream = stream;
+    add(&self->backend_allocations, 1);
+    raise_peak(&self->reserved_peak, atomic_fetch_add(&self->reserved, bytes) + bytes);
+    rl_log(RL_LOG_DEBUG, "memory", "%s: %llu bytes from the backend", self->device->name, (unsigned long long)bytes);
+    return block;
+}
+
+static rl_block *take_listed(rl_allocator *self, uint32_t size_class, uint32_t stream) {
+    pthread_mutex_lock(&self->lock);
+    if (self->waiting)
+        collect(self, false);
+    lists *of_stream = lists_of(self, stream, false);
+    rl_block *block = of_stream ? of_stream->free[size_class] : NULL;
+    if (block)
+        of_stream->free[size_class] = block->next;
+    pthread_mutex_unlock(&self->lock);
+    return block;
+}
+
+rl_block *rl_allocator_take(rl_allocator *self, uint64_t bytes) {
+    uint64_t rounded;
+    if (bytes > (uint64_t)1 << (MOST_BITS - 1)) {
+        no_memory(self, bytes);
+        return NULL;
+    }
+    uint32_t size_class = class_of(bytes, &rounded), stream = rl_stream_current(self->device)->number;
+    shelf *mine = stream == 0 && size_class < SHELF_CLASSES ? shelf_of(self, false) : NULL;
+    rl_block *block = mine ? mine->blocks[size_class] : NULL;
+    if (block) {
+        mine->blocks[size_class] = block->next;
+        mine->counts[size_class]--;
+        return counted(self, block);
+    }
+    block = take_listed(self, size_class, stream);
+    if (block == NULL)
+        block = take_new(self, rounded, size_class, stream);
+    return block ? counted(self, block) : NULL;
+}
+
+rl_block *rl_allocator_wrap(rl_allocator *self, rl_backend_buffer *buffer, uint64_t bytes) {
+    rl_block *block = block_make(self, buffer, bytes);
+    if (block) {
+        block->wrapped = true;
+        add(&self->held, 1);
+    }
+    return block;
+}
+
+/* Giving back -------------------------------------------------------------------------------------------------------
+ */
+
+static void allocator_delete(rl_allocator *self) {
+    while (self->first.next) {
+        lists *next = self->first.next->next;
+        rl_free(self->first.next);
+        self->first.next = next;
+    }
+    pthread_mutex_destroy(&self->lock);
+    rl_free(self);
+}
+
+/* An event on each other stream that used the block. Where one cannot be made, the streams are waited for instead. */
+static waiting *events_for(rl_allocator *self, rl_block *block) {
+    rl_device *device = self->device;
+    uint64_t used = atomic_exchange(&block->used_on, 0);
+    rl_error_state saved;
+    rl_error_push(&saved);
+    waiting *w = rl_alloc_zero(1, sizeof *w, "a block that waits");
+    rl_error_pop(&saved, NULL);
+    pthread_mutex_lock(&device->streams_lock);
+    for (rl_stream *s = device->streams; s; s = s->next) {
+        uint32_t bit = s->number < 63 ? s->number : 63;
+        if (!(used >> bit & 1) || s->number == block->stream)
+            continue;
+        rl_backend_event *event = record_event(s);
+        if (event && w && w->n_events < 64) {
+            w->events[w->n_events++] = event;
+        } else if (event) {
+            device->api.event_sync(event);
+            device->api.event_destroy(event);
+        }
+    }
+    pthread_mutex_unlock(&device->streams_lock);
+    return w;
+}
+
+static void give_slowly(rl_allocator *self, rl_block *block) {
+    waiting *w = NULL;
+    if (get(&block->used_on) && self->device)
+        w = events_for(self, block);
+    pthread_mutex_lock(&self->lock);
+    if (w && w->n_events > 0) {
+        w->block = block;
+        w->next = self->waiting;
+        self->waiting = w;
+        w = NULL;
+    } else {
+        keep(self, block);
+    }
+    pthread_mutex_unlock(&self->lock);
+    rl_free(w);
+}
+
+void rl_allocator_give(rl_block *block) {
+    rl_allocator *self = block->owner;
+    if (block->wrapped) {
+        pthread_mutex_lock(&self->lock);
+        discard(self, block);
+        pthread_mutex_unlock(&self->lock);
+    } else {
+        sub(&self->allocated, block->bytes);
+        shelf *mine = block->stream == 0 && block->size_class < SHELF_CLASSES && self->device && !get(&block->used_on)
+                          ? shelf_of(self, true)
+                          : NULL;
+        if (mine && mine->counts[block->size_class] < SHELF_DEPTH) {
+            block->next = mine->blocks[block->size_class];
+            mine->blocks[block->size_class] = block;
+            mine->counts[block->size_class]++;
+        } else {
+            give_slowly(self, block);
+        }
+    }
+    if (atomic_fetch_sub_explicit(&self->held, 1, memory_order_acq_rel) == 1 && self->device == NULL)
+        allocator_delete(self);
+}
+
+/* Before the device works on a stream that is not the block's own. */
+void rl_block_used_on(rl_block *block, uint32_t stream) {
+    if (stream != block->stream)
+        atomic_fetch_or_explicit(&block->used_on, (uint64_t)1 << (stream < 63 ? stream : 63), memory_order_relaxed);
+}
+
+rl_backend_buffer *rl_block_buffer(const rl_block *block) {
+    return block->buffer;
+}
+
+void rl_allocator_stream_gone(rl_allocator *self, uint32_t stream) {
+    pthread_mutex_lock(&self->lock);
+    if (self->device) {
+        collect(self, false);
+        for (rl_block *b = self->blocks; b; b = b->all_next)
+            b->stream = b->stream == stream ? 0 : b->stream;
+        for (lists **at = &self->first.next; *at; at = &(*at)->next) {
+            lists *gone = *at;
+            if (gone->stream != stream)
+                continue;
+            *at = gone->next;
+            for (int c = 0; c < LIST_CLASSES; c++) {
+                while (gone->free[c]) {
+                    rl_block *block = gone->free[c];
+                    gone->free[c] = block->next;
+                    keep(self, block);
+                }
+            }
+            rl_free(gone);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+/* Life and figures --------------------------------------------------------------------------------------------------
+ */
+
+rl_allocator *rl_allocator_new(rl_device *device) {
+    rl_allocator *self = rl_alloc_zero(1, sizeof *self, "an allocator");
+    if (self == NULL)
+        return NULL;
+    pthread_mutex_init(&self->lock, NULL);
+    self->device = device;
+    self->limit = (uint64_t)rl_env_int(RL_ENV_MEMORY_LIMIT, 0, INT64_MAX, 0);
+    return self;
+}
+
+void rl_allocator_free(rl_allocator *self) {
+    if (self == NULL)
+        return;
+    flush(self);
+    pthread_mutex_lock(&self->lock);
+    for (rl_block *b = self->blocks; b; b = b->all_next) { /* what users still hold loses its memory */
+        self->device->api.mem_free(self->device->handle, b->buffer);
+        b->buffer = NULL;
+    }
+    self->device = NULL;
+    pthread_mutex_unlock(&self->lock);
+    if (get(&self->held) == 0)
+        allocator_delete(self);
+}
+
+rl_status rl_allocator_flush(rl_allocator *self) {
+    flush(self);
+    return RL_OK;
+}
+
+void rl_allocator_count_copy(rl_allocator *self, uint64_t in, uint64_t out) {
+    add(&self->bytes_in, in);
+    add(&self->bytes_out, out);
+}
+
+void rl_allocator_stats(rl_allocator *self, rl_memory_stats *out) {
+    *out = (rl_memory_stats){.struct_size = sizeof *out,
+                             .allocated = get(&self->allocated),
+                             .allocated_peak = get(&self->allocated_peak),
+                             .reserved = get(&self->reserved),
+                             .reserved_peak = get(&self->reserved_peak),
+                             .allocations = get(&self->allocations),
+                             .backend_allocations = get(&self->backend_allocations),
+                             .flushes = get(&self->flushes),
+                             .bytes_in = get(&self->bytes_in),
+                             .bytes_out = get(&self->bytes_out)};
+}
+
+void rl_allocator_reset_peak(rl_allocator *self) {
+    atomic_store(&self->allocated_peak, get(&self->allocated));
+    atomic_store(&self->reserved_peak, get(&self->reserved));
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A device: its life, whether it works, what it says of itself, and how its errors become ours. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/env.h"
+#include "dispatch/registry.h"
+
+rl_device *rl_device_make(rl_registry_entry *backend, uint32_t number) {
+    rl_device *self = rl_alloc_zero(1, sizeof *self, "a device");
+    if (self == NULL)
+        return NULL;
+    self->api = backend->api;
+    self->backend = backend;
+    self->number = number;
+    self->info.size = sizeof self->info;
+    pthread_mutex_init(&self->streams_lock, NULL);
+    snprintf(self->name, sizeof self->name, "%s:%u", self->api.name, number);
+    if (self->api.device_info(number, &self->info) != RL_OK)
+        rl_host_sentence();
+    self->info.size = sizeof self->info;
+    self->info.name[sizeof self->info.name - 1] = '\0';
+    self->info.driver[sizeof self->info.driver - 1] = '\0';
+    return self;
+}
+
+static void device_close(rl_device *self) {
+    if (self->handle == NULL)
+        return;
+    if (self->allocator)
+        rl_allocator_free(self->allocator);
+    rl_device_streams_stop(self);
+    self->api.device_close(self->handle);
+    self->allocator = NULL;
+    self->handle = NULL;
+    self->stream = NULL;
+}
+
+void rl_device_free(rl_device *self) {
+    device_close(self);
+    pthread_mutex_destroy(&self->streams_lock);
+    rl_free(self);
+}
+
+/* After a fork --------------------------------------------------------------------------------------------------------
+ */
+
+static rl_status lost(void) {
+    return rl_host_table.fail(RL_DEVICE_LOST, "the device cannot be used in a process made by fork");
+}
+static rl_status lost_alloc(rl_backend_device *d, uint32_t k, uint64_t n, rl_backend_buffer **b) {
+    (void)d, (void)k, (void)n, (void)b;
+    return lost();
+}
+static void lost_free(rl_backend_device *d, rl_backend_buffer *b) {
+    (void)d, (void)b;
+}
+static rl_status lost_copy_in(rl_backend_stream *s, rl_backend_buffer *b, uint64_t o, const void *p, uint64_t n) {
+    (void)s, (void)b, (void)o, (void)p, (void)n;
+    return lost();
+}
+static rl_status lost_copy_out(rl_backend_stream *s, void *p, rl_backend_buffer *b, uint64_t o, uint64_t n) {
+    (void)s, (void)b, (void)o, (void)p, (void)n;
+    return lost();
+}
+static rl_status lost_copy(rl_backend_stream *s, rl_backend_buffer *a, uint64_t x, rl_backend_buffer *b, uint64_t y,
+                           uint64_t n) {
+    (void)s, (void)a, (void)x, (void)b, (void)y, (void)n;
+    return lost();
+}
+static rl_status lost_stream_create(rl_backend_device *d, rl_backend_stream **s) {
+    (void)d, (void)s;
+    return lost();
+}
+static void lost_stream_destroy(rl_backend_stream *s) {
+    (void)s;
+}
+static rl_status lost_sync(rl_backend_stream *s) {
+    (void)s;
+    return lost();
+}
+static rl_status lost_event_create(rl_backend_device *d, rl_backend_event **e) {
+    (void)d, (void)e;
+    return lost();
+}
+static void lost_event_destroy(rl_backend_event *e) {
+    (void)e;
+}
+static rl_status lost_record(rl_backend_event *e, rl_backend_stream *s) {
+    (void)e, (void)s;
+    return lost();
+}
+static rl_status lost_wait(rl_backend_stream *s, rl_backend_event *e) {
+    (void)s, (void)e;
+    return lost();
+}
+static int lost_done(rl_backend_event *e) {
+    (void)e;
+    return 1;
+}
+static rl_status lost_event_sync(rl_backend_event *e) {
+    (void)e;
+    return lost();
+}
+static void lost_close(rl_backend_device *d) {
+    (void)d;
+}
+#define LOST_PRIMITIVE(name)                                                                                           \
+    static rl_status lost_##name(rl_backend_stream *s, const rl_##name##_args *a) {                                    \
+        (void)s, (void)a;                                                                                              \
+        return lost();                                                                                                 \
+    }
+#define PRIMITIVES(X) X(map) X(reduce) X(matmul) X(gather) X(scatter) X(scan) X(sort)
+PRIMITIVES(LOST_PRIMITIVE)
+#undef LOST_PRIMITIVE
+
+void rl_device_abandon(rl_device *self) {
+    rl_backend *api = &self->api;
+    api->mem_alloc = lost_alloc;
+    api->mem_free = lost_free;
+    api->copy_in = lost_copy_in;
+    api->copy_out = lost_copy_out;
+    api->copy = lost_copy;
+    api->stream_create = lost_stream_create;
+    api->stream_destroy = lost_stream_destroy;
+    api->stream_sync = lost_sync;
+    api->event_create = lost_event_create;
+    api->event_destroy = lost_event_destroy;
+    api->event_record = lost_record;
+    api->stream_wait = lost_wait;
+    api->event_done = lost_done;
+    api->event_sync = lost_event_sync;
+    api->device_close = lost_close;
+    api->n_fused = 0;
+#define ABANDON(name) api->name = lost_##name;
+    PRIMITIVES(ABANDON)
+#undef ABANDON
+}
+
+/* First use -----------------------------------------------------------------------------------------------------------
+ */
+
+enum { PROBE = 64, PROBE_VALUE = 0x5eed };
+
+/* A tiny kernel ran and was right: every element holds its index plus a number. */
+static rl_status probe(rl_device *self) {
+    rl_builder builder;
+    rl_builder_init(&builder);
+    rl_pw index = rl_build_cast(&builder, rl_build_index(&builder, 0), RL_I32);
+    rl_build_output(&builder, rl_build2(&builder, RL_INSN_ADD, index, rl_build_scalar(&builder, RL_I32)), RL_I32);
+    const rl_program *program = rl_builder_finish(&builder);
+    int32_t got[PROBE] = {0};
+    rl_backend_buffer *buffer = NULL;
+    if (program == NULL)
+        return rl_error_status();
+    rl_status status = self->api.mem_alloc(self->handle, RL_MEMORY_DEVICE, sizeof got, &buffer);
+    if (status != RL_OK)
+        return rl_device_result(self, "probe", status);
+    rl_operand out = {.buffer = buffer, .stride = {1}};
+    rl_number scalar = {.i = PROBE_VALUE};
+    rl_map_job job = {.ndim = 1, .shape = {PROBE}, .outputs = &out, .scalars = &scalar};
+    rl_map_args args = {.size = sizeof args, .n_jobs = 1, .program = program, .jobs = &job};
+    status = self->api.map(self->stream, &args);
+    if (status == RL_OK)
+        status = self->api.copy_out(self->stream, got, buffer, 0, sizeof got);
+    rl_status done = self->api.stream_sync(self->stream);
+    self->api.mem_free(self->handle, buffer);
+    status = status ? status : done;
+    if (status != RL_OK)
+        return rl_device_result(self, "probe", status);
+    for (int i = 0; i < PROBE; i++) {
+        if (got[i] != PROBE_VALUE + i)
+            return rl_fail(RL_INTERNAL, "probe: %s computes wrongly: %d in place of %d", self->name, (int)got[i],
+                           PROBE_VALUE + i);
+    }
+    return RL_OK;
+}
+
+static rl_status open_device(rl_device *self) {
+    rl_status status = self->api.device_open(self->number, &self->handle);
+    if (status != RL_OK || self->handle == NULL) {
+        self->handle = NULL;
+        return rl_device_result(self, "open", status ? status : RL_INTERNAL);
+    }
+    self->allocator = rl_allocator_new(self);
+    if (self->allocator == NULL || rl_device_streams_start(self) != RL_OK)
+        return rl_error_status();
+    return probe(self);
+}
+
+rl_status rl_device_ready(rl_device *self) {
+    int state = atomic_load_explicit(&self->state, memory_order_acquire);
+    if (state == 1)
+        return rl_error_status();
+    if (rl_failed())
+        return rl_error_status();
+    rl_registry_lock();
+    state = atomic_load(&self->state);
+    if (state == 0) {
+        rl_error_state saved;
+        char *text = NULL;
+        rl_error_push(&saved);
+        open_device(self);
+        rl_status status = rl_error_pop(&saved, &text);
+        if (status == RL_OK) {
+            rl_report_pass(self->backend->record, RL_LOAD_USABLE);
+        } else {
+            rl_report_fail(self->backend->record, status, "", "%s", text ? text : rl_status_text(status));
+            device_close(self);
+            self->failure = status;
+            snprintf(self->failure_text, sizeof self->failure_text, "%s", text ? text : rl_status_text(status));
+        }
+        free(text);
+        state = status == RL_OK ? 1 : 2;
+        atomic_store_explicit(&self->state, state, memory_order_release);
+    }
+    rl_registry_unlock();
+    return state == 1 ? RL_OK : rl_fail(self->failure, "%s", self->failure_text);
+}
+
+/* Errors
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+rl_status rl_device_result(rl_device *self, const char *op, rl_status status) {
+    if (status == RL_OK)
+        return RL_OK;
+    const char *sentence = rl_host_sentence();
+    return rl_fail(status, "%s: on %s: %s", op, self->name, *sentence ? sentence : rl_status_text(status));
+}
+
+static _Atomic(uint64_t) host_ops;
+
+rl_status rl_note_host_op(const char *op, rl_device *device) {
+    if (rl_env_flag(RL_ENV_STRICT))
+        return rl_fail(RL_UNSUPPORTED, "%s: computes on the host instead of %s, which RUSHLIGHT_STRICT forbids", op,
+                       device->name);
+    uint64_t count = atomic_fetch_add_explicit(&host_ops, 1, memory_order_relaxed) + 1;
+    rl_log(RL_LOG_DEBUG, "dispatch", "%s: on the host for %s (%llu so far)", op, device->name,
+           (unsigned long long)count);
+    return RL_OK;
+}
+
+/* What it is
+ * ------------------------------------------------------------------------------------------------------------ */
+
+const char *rl_device_name(const rl_device *self) {
+    return self ? self->name : "";
+}
+
+bool rl_device_usable(rl_device *self) {
+    rl_error_state saved;
+    if (self == NULL)
+        return false;
+    rl_error_push(&saved);
+    bool usable = rl_device_ready(self) == RL_OK;
+    rl_error_pop(&saved, NULL);
+    return usable;
+}
+
+bool rl_device_is_host(const rl_device *self) {
+    return self && (self->api.flags & RL_BACKEND_HOST_MEMORY);
+}
+
+bool rl_device_takes_dtype(rl_device *device, rl_dtype dtype) {
+    return dtype != RL_F64 || (device->info.flags & RL_DEVICE_F64);
+}
+
+rl_status rl_device_check_dtype(const char *op, rl_device *device, rl_dtype dtype) {
+    if (rl_device_takes_dtype(device, dtype))
+        return RL_OK;
+    return rl_fail(RL_UNSUPPORTED, "%s: %s is not available on %s", op, rl_dtype_name(dtype), device->name);
+}
+
+int rl_device_number(const rl_device *device) {
+    return device->index;
+}
+
+rl_status rl_device_info_get(rl_device *self, rl_device_info *out_info) {
+    if (rl_failed())
+        return rl_error_status();
+    if (self == NULL || out_info == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "device_info_get: %s is NULL", self ? "out_info" : "self");
+    uint32_t size = out_info->size < sizeof self->info ? out_info->size : (uint32_t)sizeof self->info;
+    uint32_t given = out_info->size;
+    memcpy(out_info, &self->info, size);
+    if (size >= sizeof out_info->size)
+        out_info->size = given;
+    return RL_OK;
+}
+
+static rl_status ready_or_default(rl_device **device) {
+    if (rl_failed())
+        return rl_error_status();
+    if (*device == NULL && (*device = rl_device_default()) == NULL)
+        return rl_error_status();
+    return rl_device_ready(*device);
+}
+
+rl_status rl_memory_stats_get(rl_device *device, rl_memory_stats *out_stats) {
+    rl_memory_stats full;
+    if (!rl_failed() && out_stats == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "memory_stats_get: out_stats is NULL");
+    if (ready_or_default(&device) != RL_OK)
+        return rl_error_status();
+    rl_allocator_stats(device->allocator, &full);
+    size_t size = out_stats->struct_size < sizeof full ? out_stats->struct_size : sizeof full;
+    full.struct_size = out_stats->struct_size;
+    memcpy(out_stats, &full, size);
+    return RL_OK;
+}
+
+rl_status rl_memory_reset_peak(rl_device *device) {
+    rl_status status = ready_or_default(&device);
+    if (status == RL_OK)
+        rl_allocator_reset_peak(device->allocator);
+    return status;
+}
+
+rl_status rl_memory_empty_cache(rl_device *device) {
+    rl_status status = ready_or_default(&device);
+    return status == RL_OK ? rl_allocator_flush(device->allocator) : status;
+}

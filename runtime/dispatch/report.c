@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The load report: what became of each candidate. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch/registry.h"
+
+typedef struct record {
+    char *name, *path, *sentence;
+    const char *hint;
+    rl_load_stage stage;
+    rl_status status;
+    uint32_t device_count;
+} record;
+
+static struct {
+    record *records;
+    size_t count, room;
+} report;
+
+size_t rl_report_add(const char *name, const char *path) {
+    if (report.count == report.room) {
+        size_t room = report.room ? 2 * report.room : 8;
+        record *grown = rl_realloc(report.records, room, sizeof *grown, "load report");
+        if (grown == NULL)
+            return SIZE_MAX;
+        report.records = grown;
+        report.room = room;
+    }
+    record made = {.name = rl_strdup(name, "load report"), .path = rl_strdup(path, "load report"), .hint = ""};
+    if (made.name == NULL || made.path == NULL) {
+        rl_free(made.name);
+        rl_free(made.path);
+        return SIZE_MAX;
+    }
+    report.records[report.count] = made;
+    return report.count++;
+}
+
+void rl_report_rename(size_t number, const char *name) {
+    char *copy = rl_strdup(name, "load report");
+    if (copy) {
+        rl_free(report.records[number].name);
+        report.records[number].name = copy;
+    }
+}
+
+void rl_report_pass(size_t number, rl_load_stage stage) {
+    record *r = &report.records[number];
+    if (stage > r->stage)
+        r->stage = stage;
+}
+
+void rl_report_fail(size_t number, rl_status status, const char *hint, const char *format, ...) {
+    record *r = &report.records[number];
+    rl_text text = {0};
+    char sentence[1024];
+    if (r->status != RL_OK)
+        return; /* the first reason stays, and whoever was given it may keep it */
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    rl_text_add_excerpt(&text, sentence, sizeof sentence);
+    r->status = status;
+    r->hint = hint;
+    r->sentence = text.failed ? NULL : text.data;
+    if (text.failed)
+        rl_text_free(&text);
+    rl_log(RL_LOG_INFO, "load", "%s: %s", r->path, sentence);
+}
+
+void rl_report_devices(size_t number, uint32_t count) {
+    report.records[number].device_count = count;
+}
+
+void rl_report_describe(rl_text *text) {
+    for (size_t i = 0; i < report.count; i++) {
+        const record *r = &report.records[i];
+        rl_text_add(text, "\n  %s", r->name);
+        if (strcmp(r->name, r->path) != 0)
+            rl_text_add(text, " (%s)", r->path);
+        if (r->status == RL_OK)
+            rl_text_add(text, ": %u device%s, %s", r->device_count, r->device_count == 1 ? "" : "s",
+                        r->stage == RL_LOAD_USABLE ? "usable" : "not tried yet");
+        else
+            rl_text_add(text, ": %s%s%s", r->sentence ? r->sentence : rl_status_text(r->status), *r->hint ? "; " : "",
+                        r->hint);
+    }
+}
+
+void rl_report_clear(void) {
+    for (size_t i = 0; i < report.count; i++) {
+        rl_free(report.records[i].name);
+        rl_free(report.records[i].path);
+        free(report.records[i].sentence);
+    }
+    rl_free(report.records);
+    memset(&report, 0, sizeof report);
+}
+
+size_t rl_load_report_count(void) {
+    rl_device_list(NULL, 0); /* searches, where nobody has yet */
+    rl_registry_lock();
+    size_t count = report.count;
+    rl_registry_unlock();
+    return count;
+}
+
+bool rl_load_report_get(size_t number, rl_load_record *out_record) {
+    rl_load_record full = {.struct_size = sizeof full};
+    if (out_record == NULL || number >= rl_load_report_count())
+        return false;
+    rl_registry_lock();
+    const record *r = &report.records[number];
+    full.name = r->name;
+    full.path = r->path;
+    full.stage = r->stage;
+    full.status = r->status;
+    full.sentence = r->sentence ? r->sentence : r->status == RL_OK ? "" : rl_status_text(r->status);
+    full.hint = r->hint;
+    full.device_count = r->device_count;
+    rl_registry_unlock();
+    size_t size = out_record->struct_size < sizeof full ? out_record->struct_size : sizeof full;
+    full.struct_size = out_record->struct_size;
+    memcpy(out_record, &full, size);
+    return true;
+}
