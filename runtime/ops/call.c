@@ -159,7 +159,7 @@ static void element_range(const rl_tensor *t, int64_t *low, int64_t *high) {
 
 /* Whether two different elements of t may be one place. Strides that nest (each at least the extent of the smaller
  * ones) never do; those of views by slicing, transposing and so on nest always. */
-static bool overlaps_itself(const rl_tensor *t) {
+bool rl_overlaps_itself(const rl_tensor *t) {
     if (t->contiguous || t->numel <= 1)
         return false;
     uint32_t left = 0;
@@ -214,7 +214,7 @@ static rl_status check_inplace(const rl_call *call) {
     if (meta->device != self->storage->device)
         return rl_call_fail(call, RL_DEVICE_MISMATCH, "self is on %s and cannot hold a result on %s",
                             rl_device_name(self->storage->device), rl_device_name(meta->device));
-    if (overlaps_itself(self))
+    if (rl_overlaps_itself(self))
         return rl_call_fail(call, RL_INVALID_ARGUMENT,
                             "several elements of self are one place in memory (an expanded tensor?): clone it first");
     return RL_OK;
