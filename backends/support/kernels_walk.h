@@ -27,10 +27,12 @@ static inline int64_t rl_numel(int64_t ndim, const int64_t *shape) {
     return numel;
 }
 
-/* Address of an operand's element at `index`, of dimensions not in `skip`. */
+/* Address of an operand's element at `index`, of dimensions not in `skip`. An empty operand may have no buffer: NULL. */
 static inline unsigned char *rl_at(const rl_operand *operand, size_t bytes, int64_t ndim, const int64_t *index,
                                    uint32_t skip) {
     int64_t elements = 0;
+    if (!operand->buffer)
+        return NULL;
     for (int64_t d = 0; d < ndim; d++)
         if (!(skip >> d & 1u))
             elements += index[d] * operand->stride[d];
