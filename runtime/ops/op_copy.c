@@ -285,6 +285,8 @@ static rl_status zero_infer(rl_call *call) {
     infer_self(call);
     return RL_OK;
 }
+static const rl_sample zero_samples[] = {{"n[3,4]"}, {"n[]"}, {"n[0,3]"}, {"n[5,7]t"}, {"n[33]s"}, {0}};
+static const rl_bad zero_bad[] = {{"f[4]e", RL_INVALID_ARGUMENT, "one place in memory"}, {0}};
 PROGRAM(zero, rl_build_constant(b, call->compute, 0))
 
 const rl_op_def rl_op_def_zero_ = {
@@ -294,6 +296,6 @@ const rl_op_def rl_op_def_zero_ = {
     .infer = zero_infer,
     .pointwise = zero_program,
     .vjp = rl_vjp_zero,
-    .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .samples = zero_samples,
+    .bad = zero_bad,
 };
