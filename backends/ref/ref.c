@@ -59,18 +59,23 @@ static rl_status check_number(uint32_t number) {
     return host->fail(RL_INVALID_ARGUMENT, "ref has one device, number 0; %u was asked for", (unsigned)number);
 }
 
+/* Bytes of the machine's memory, all or free (_SC_PHYS_PAGES, _SC_AVPHYS_PAGES); 0: not known. */
+static uint64_t memory_of(int pages_name) {
+    long pages = sysconf(pages_name), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
 static rl_status device_info(uint32_t number, rl_device_info *info) {
     rl_status status = check_number(number);
     if (status)
         return status;
-    long pages = sysconf(_SC_PHYS_PAGES), free_pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     rl_device_info filled = {
         .size = info->size,
         .flags = RL_DEVICE_CPU | RL_DEVICE_F64 | RL_DEVICE_UNIFIED,
         .name = "the host's processor, one thread",
         .driver = "plain C",
-        .memory_total = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0,
-        .memory_free = free_pages > 0 && page > 0 ? (uint64_t)free_pages * (uint64_t)page : 0,
+        .memory_total = memory_of(_SC_PHYS_PAGES),
+        .memory_free = memory_of(_SC_AVPHYS_PAGES),
         .compute_units = 1,
         .alignment = ALIGNMENT,
     };
@@ -111,9 +116,10 @@ static rl_status mem_wrap(rl_backend_device *device, void *address, uint64_t byt
 
 static rl_status mem_alloc(rl_backend_device *device, uint32_t kind, uint64_t bytes, rl_backend_buffer **out_buffer) {
     (void)kind; /* the device's memory is the host's */
-    void *memory = bytes > PTRDIFF_MAX - ALIGNMENT
-                       ? NULL
-                       : aligned_alloc(ALIGNMENT, ((size_t)bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1));
+    uint64_t total = memory_of(_SC_PHYS_PAGES);
+    if (bytes > (total ? total : PTRDIFF_MAX / 2)) /* the C library might promise it all the same */
+        return out_of_memory(bytes);
+    void *memory = aligned_alloc(ALIGNMENT, ((size_t)bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1));
     if (!memory)
         return out_of_memory(bytes);
     rl_status status = mem_wrap(device, memory, bytes, out_buffer);
