@@ -12,5 +12,8 @@ rl_status rl_check_index_shape(const rl_call *call, int index_arg, int other_arg
 rl_tensor *rl_index_along(const rl_tensor *index, const rl_tensor *like, int64_t dim);
 /* The gradient of a src of which only the part shaped as `part` was used: `part` with zeros around it. */
 rl_tensor *rl_vjp_leading(rl_vjp *v, int arg, rl_tensor *part);
+/* infer of self, dim, index, src (a tensor or a number); and out op= src at index, on results[0], which holds self. */
+rl_status rl_infer_scatter(rl_call *call);
+rl_status rl_scatter_place(rl_call *call, rl_scatter_mode mode);
 
 #endif

@@ -217,12 +217,12 @@ static rl_status mean_infer(rl_call *call) {
     return rl_infer_reduced(call, 1, 2, dtype);
 }
 
-static void write_mean(rl_builder *b, uint32_t key) {
+void rl_write_mean(rl_builder *b, uint32_t key) {
     rl_pw sum = rl_build_input(b, rl_key_compute(key));
     rl_build_output(b, DIV(sum, rl_build_scalar(b, rl_key_compute(key))), rl_key_out(key));
 }
 static rl_status mean_lower(rl_call *call) {
-    return reduce_plainly(call, rl_write_value, RL_COMBINE_SUM, write_mean, 0);
+    return reduce_plainly(call, rl_write_value, RL_COMBINE_SUM, rl_write_mean, 0);
 }
 
 /* gx[i] = g / n */

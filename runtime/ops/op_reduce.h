@@ -30,6 +30,8 @@ rl_status rl_reduce(const char *op, const rl_reduction *reduction);
 /* prologue: the input as the key's compute dtype. epilogue: such a value as the key's out dtype. */
 void rl_write_value(rl_builder *b, uint32_t key);
 void rl_write_result(rl_builder *b, uint32_t key);
+/* epilogue: such a sum divided by the launch scalar. */
+void rl_write_mean(rl_builder *b, uint32_t key);
 
 /* t, a result (or its gradient) of the reduction that v is of, with the reduced dimensions as 1, so that it broadcasts
  * to the argument. */

@@ -8,7 +8,7 @@
  */
 
 /* args: self, dim, index, src (a tensor or a number) */
-static rl_status scatter_infer(rl_call *call) {
+rl_status rl_infer_scatter(rl_call *call) {
     const rl_tensor *self = rl_arg_tensor(call, 0), *src = rl_arg_tensor(call, 3);
     int64_t dim = rl_wrap_dim(rl_call_name(call), rl_arg_int(call, 1), self->ndim);
     if (dim < 0)
@@ -42,7 +42,7 @@ static rl_tensor *leading_part(rl_tensor *src, const rl_tensor *index) {
 }
 
 /* out op= src at index along dim, on out, which holds self already. */
-static rl_status place(rl_call *call, rl_scatter_mode mode) {
+rl_status rl_scatter_place(rl_call *call, rl_scatter_mode mode) {
     rl_tensor *out = rl_with_dims(call->results[0]), *index = rl_with_dims(rl_arg_tensor(call, 2));
     if (out == NULL || index == NULL || index->numel == 0)
         return rl_error_status();
@@ -71,7 +71,7 @@ static rl_status scatter_mode(const rl_call *call, rl_scatter_mode *out_mode) {
 static rl_status scatter_reducing_infer(rl_call *call) {
     rl_scatter_mode mode;
     rl_status status = scatter_mode(call, &mode);
-    return status == RL_OK ? scatter_infer(call) : status;
+    return status == RL_OK ? rl_infer_scatter(call) : status;
 }
 
 static rl_status scatter_lower(rl_call *call) {
@@ -79,7 +79,7 @@ static rl_status scatter_lower(rl_call *call) {
     rl_status status = scatter_mode(call, &mode);
     if (status == RL_OK)
         status = start_from_self(call);
-    return status == RL_OK ? place(call, mode) : status;
+    return status == RL_OK ? rl_scatter_place(call, mode) : status;
 }
 
 /* gself = g, 0 where something was put; gsrc = g read at index. With reduce: add: gself = g; multiply: not known. */
@@ -132,7 +132,7 @@ const rl_op_def rl_op_def_scatter = {
 
 static rl_status scatter_add_lower(rl_call *call) {
     rl_status status = start_from_self(call);
-    return status == RL_OK ? place(call, RL_SCATTER_ADD) : status;
+    return status == RL_OK ? rl_scatter_place(call, RL_SCATTER_ADD) : status;
 }
 
 /* gself = g, gsrc = g read at index */
@@ -160,7 +160,7 @@ const rl_op_def rl_op_def_scatter_add = {
     .doc = "y = self with src[.., i, ..] added to y[.., index[.., i, ..], ..] along dim",
     .flags = RL_OP_ROWS | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(2),
-    .infer = scatter_infer,
+    .infer = rl_infer_scatter,
     .lower = scatter_add_lower,
     .vjp = scatter_add_vjp,
     .samples = scatter_add_samples,
