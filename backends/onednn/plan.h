@@ -11,7 +11,7 @@
 /* Values beside the instructions': casts of outputs, element numbers, pairs of seed and offset. */
 #define OD_MAX_VALUES (RL_MAX_INSNS + 1 + RL_MAX_OUTPUTS + 1 + RL_MAX_SCALARS)
 #define OD_TILE_BYTES (36 * 1024) /* the blocks of one tile: they fit the first-level cache beside the operands */
-#define OD_TILE_LIMIT 1024        /* elements */
+#define OD_TILE_LIMIT 2048        /* elements */
 #define OD_NO_VALUE 0xffffu
 
 typedef struct od_step { /* value[out] = fn(value[a], value[b], value[c]) */
