@@ -29,7 +29,7 @@ typedef struct option_spec {
 } option_spec;
 /* Fills targets and *out_operands (the arguments that are no options, borrowed from argv). Says what is wrong in one
  * line on stderr. --help prints `help` and sets *out_done. Returns EXIT_OK or EXIT_USAGE. */
-int parse_options(const command *command, int argc, char **argv, const option_spec *specs, int n_specs,
+int parse_options(const command *about, int argc, char **argv, const option_spec *specs, int n_specs,
                   const char **operands, int room, int *out_operands, bool *out_done);
 
 /* Errors
@@ -38,7 +38,7 @@ int parse_options(const command *command, int argc, char **argv, const option_sp
 /* "rushlight: sentence" on stderr; clears the error. Returns EXIT_FAILED. */
 int report_error(void);
 /* "rushlight NAME: ..." on stderr, with a pointer to --help. Returns EXIT_USAGE. */
-int usage_error(const command *command, const char *format, ...) RL_PRINTF_(2, 3);
+int usage_error(const command *about, const char *format, ...) RL_PRINTF_(2, 3);
 
 /* Progress (progress.c): a bar on a terminal; nothing when stderr is no terminal.
  * ---------------------------------------------- */

@@ -7,12 +7,12 @@
 
 #include "command.h"
 
-int usage_error(const command *command, const char *format, ...) {
+int usage_error(const command *about, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "rushlight %s: ", command->name);
+    fprintf(stderr, "rushlight %s: ", about->name);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "; see rushlight %s --help\n", command->name);
+    fprintf(stderr, "; see rushlight %s --help\n", about->name);
     va_end(args);
     return EXIT_USAGE;
 }
@@ -23,7 +23,7 @@ int report_error(void) {
     return EXIT_FAILED;
 }
 
-static int parse_number(const command *command, const option_spec *spec, const char *text) {
+static int parse_number(const command *about, const option_spec *spec, const char *text) {
     char *end = NULL;
     double real;
     long long whole = 0;
@@ -35,10 +35,10 @@ static int parse_number(const command *command, const option_spec *spec, const c
         real = strtod(text, &end);
     }
     if (end == text || *end || errno == ERANGE || !isfinite(real))
-        return usage_error(command, "%s takes %s, got '%.60s'", spec->name,
+        return usage_error(about, "%s takes %s, got '%.60s'", spec->name,
                            spec->kind == OPTION_INT ? "a whole number" : "a number", text);
     if (real < spec->low || real > spec->high)
-        return usage_error(command, "%s must lie within %.10g and %.10g, got %.60s", spec->name, spec->low, spec->high,
+        return usage_error(about, "%s must lie within %.10g and %.10g, got %.60s", spec->name, spec->low, spec->high,
                            text);
     if (spec->kind == OPTION_INT)
         *(int64_t *)spec->target = whole;
@@ -48,7 +48,7 @@ static int parse_number(const command *command, const option_spec *spec, const c
 }
 
 /* argv[*at] is an option: takes it, and its value from "--name=value" or from the next argument. */
-static int parse_option(const command *command, int argc, char **argv, int *at, const option_spec *specs, int n_specs) {
+static int parse_option(const command *about, int argc, char **argv, int *at, const option_spec *specs, int n_specs) {
     const char *text = argv[*at], *equals = strchr(text, '='), *value = equals ? equals + 1 : NULL;
     size_t length = equals ? (size_t)(equals - text) : strlen(text);
     for (int i = 0; i < n_specs; i++) {
@@ -57,39 +57,39 @@ static int parse_option(const command *command, int argc, char **argv, int *at, 
             continue;
         if (spec->kind == OPTION_FLAG) {
             if (value)
-                return usage_error(command, "%s takes no value", spec->name);
+                return usage_error(about, "%s takes no value", spec->name);
             *(bool *)spec->target = true;
             return EXIT_OK;
         }
         if (!value && *at + 1 < argc)
             value = argv[++*at];
         if (!value)
-            return usage_error(command, "%s needs a value", spec->name);
+            return usage_error(about, "%s needs a value", spec->name);
         if (spec->kind != OPTION_TEXT)
-            return parse_number(command, spec, value);
+            return parse_number(about, spec, value);
         *(const char **)spec->target = value;
         return EXIT_OK;
     }
-    return usage_error(command, "no option '%.60s'", text);
+    return usage_error(about, "no option '%.60s'", text);
 }
 
-int parse_options(const command *command, int argc, char **argv, const option_spec *specs, int n_specs,
+int parse_options(const command *about, int argc, char **argv, const option_spec *specs, int n_specs,
                   const char **operands, int room, int *out_operands, bool *out_done) {
     int count = 0, status = EXIT_OK;
     bool only_operands = false;
     *out_done = false;
     for (int i = 1; i < argc && status == EXIT_OK; i++) {
         if (!only_operands && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
-            fputs(command->help, stdout);
+            fputs(about->help, stdout);
             *out_done = true;
             return EXIT_OK;
         }
         if (!only_operands && !strcmp(argv[i], "--"))
             only_operands = true;
         else if (!only_operands && argv[i][0] == '-' && argv[i][1])
-            status = parse_option(command, argc, argv, &i, specs, n_specs);
+            status = parse_option(about, argc, argv, &i, specs, n_specs);
         else if (count == room)
-            status = usage_error(command, "does not know what to do with '%.60s'", argv[i]);
+            status = usage_error(about, "does not know what to do with '%.60s'", argv[i]);
         else
             operands[count++] = argv[i];
     }

@@ -323,7 +323,7 @@ static rl_status loader_check(rl_dataset *dataset, const rl_loader_options *opti
 rl_loader *rl_loader_new_opt(rl_dataset *dataset, const rl_loader_options *given) {
     rl_loader_options options = {0};
     rl_loader *self;
-    int64_t batch_size, prefetch;
+    int64_t batch_size = 1, prefetch = 0;
     uint64_t unused;
     if (rl_failed())
         return NULL;

@@ -41,14 +41,14 @@ static rl_status fans(const char *name, const rl_tensor *self, double *out_fan_i
 }
 
 rl_tensor *rl_init_xavier_uniform(rl_tensor *self, double gain) {
-    double in, out, bound;
+    double in = 0.0, out = 0.0, bound;
     if (fans("xavier_uniform", self, &in, &out))
         return NULL;
     bound = in + out > 0.0 ? gain * sqrt(6.0 / (in + out)) : 0.0;
     return rl_init_uniform(self, -bound, bound);
 }
 rl_tensor *rl_init_xavier_normal(rl_tensor *self, double gain) {
-    double in, out;
+    double in = 0.0, out = 0.0;
     if (fans("xavier_normal", self, &in, &out))
         return NULL;
     return rl_init_normal(self, 0.0, in + out > 0.0 ? gain * sqrt(2.0 / (in + out)) : 0.0);
@@ -59,14 +59,14 @@ static double kaiming_std(double a, double fan_in) {
 }
 
 rl_tensor *rl_init_kaiming_uniform(rl_tensor *self, double a) {
-    double in, out, bound;
+    double in = 0.0, out = 0.0, bound;
     if (fans("kaiming_uniform", self, &in, &out))
         return NULL;
     bound = sqrt(3.0) * kaiming_std(a, in);
     return rl_init_uniform(self, -bound, bound);
 }
 rl_tensor *rl_init_kaiming_normal(rl_tensor *self, double a) {
-    double in, out;
+    double in = 0.0, out = 0.0;
     if (fans("kaiming_normal", self, &in, &out))
         return NULL;
     return rl_init_normal(self, 0.0, kaiming_std(a, in));

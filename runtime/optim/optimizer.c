@@ -46,7 +46,7 @@ static rl_status add_parameters(rl_optimizer *self, rl_tensors parameters) {
     return RL_OK;
 }
 
-static rl_optimizer *optimizer_new(const rule *rule, const rule_options *options, rl_module *module,
+static rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_module *module,
                                    rl_tensors parameters) {
     rl_optimizer *self;
     rl_tensor **all = NULL;
@@ -54,11 +54,11 @@ static rl_optimizer *optimizer_new(const rule *rule, const rule_options *options
     if (rl_failed())
         return NULL;
     if (!module && !parameters.data)
-        return rl_fail_null(RL_INVALID_ARGUMENT, "%s: neither a module nor .parameters is given", rule->name);
-    if (rule->check(options) || !(self = rl_alloc_zero(1, sizeof *self, "optimizer")))
+        return rl_fail_null(RL_INVALID_ARGUMENT, "%s: neither a module nor .parameters is given", kind->name);
+    if (kind->check(options) || !(self = rl_alloc_zero(1, sizeof *self, "optimizer")))
         return NULL;
     rl_object_init(&self->object, &optimizer_class);
-    self->rule = rule;
+    self->rule = kind;
     self->options = *options;
     if (!parameters.data) {
         parameters.count = rl_module_parameters(module, NULL, 0);
@@ -70,7 +70,7 @@ static rl_optimizer *optimizer_new(const rule *rule, const rule_options *options
     self->slots = rl_alloc_zero((size_t)parameters.count + 1, sizeof *self->slots, "optimizer");
     self->due = rl_alloc_zero((size_t)parameters.count + 1, sizeof *self->due, "optimizer");
     if (rl_failed() || (status = add_parameters(self, parameters)) ||
-        (self->count == 0 && (status = rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", rule->name)))) {
+        (self->count == 0 && (status = rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", kind->name)))) {
         rl_release(self);
         self = NULL;
     }
@@ -95,7 +95,7 @@ rl_optimizer *rl_optimizer_sgd_opt(rl_module *module, const rl_optimizer_sgd_opt
     return optimizer_new(&rule_sgd, &options, module, o.parameters);
 }
 
-static rl_optimizer *adam(const rule *rule, rl_module *module, const rl_optimizer_adam_options *given, double decay,
+static rl_optimizer *adam(const rule *kind, rl_module *module, const rl_optimizer_adam_options *given, double decay,
                           bool decoupled) {
     rl_optimizer_adam_options o = {0};
     if (given)
@@ -108,7 +108,7 @@ static rl_optimizer *adam(const rule *rule, rl_module *module, const rl_optimize
                             .amsgrad = o.amsgrad,
                             .maximize = o.maximize,
                             .decoupled = decoupled};
-    return optimizer_new(rule, &options, module, o.parameters);
+    return optimizer_new(kind, &options, module, o.parameters);
 }
 rl_optimizer *rl_optimizer_adam_opt(rl_module *module, const rl_optimizer_adam_options *given) {
     return adam(&rule_adam, module, given, 0.0, false);
@@ -142,11 +142,11 @@ static rl_status make_state(rl_tensor *parameter, rl_tensor **state) {
     return RL_OK;
 }
 
-rl_status optimizer_make_states(const rl_optimizer *self, slot *slot) {
+rl_status optimizer_make_states(const rl_optimizer *self, slot *of) {
     int n = self->rule->n_states(&self->options);
     rl_status status = RL_OK;
     for (int s = 0; s < n && !status; s++)
-        status = make_state(slot->parameter, &slot->states[s]);
+        status = make_state(of->parameter, &of->states[s]);
     return status;
 }
 
