@@ -171,8 +171,8 @@ const rl_op_def rl_op_def_hardsigmoid = {
 };
 
 PROGRAM(hardswish, DIV(MUL(x[0], bounded(b, ADD(x[0], NUM(x[0], 3)), 0, 6)), NUM(x[0], 6)))
-/* gx = 0 where x < -3, g where x > 3, else g (x / 3 + 1 / 2) */
-VJP(hardswish, rl_where(rl_gt(X, 3), G, rl_only_where(rl_ge(X, -3), rl_mul(G, rl_add(rl_div(X, 3), 0.5)))))
+/* gx = 0 where x <= -3, g where x >= 3, else g (x / 3 + 1 / 2) */
+VJP(hardswish, rl_where(rl_ge(X, 3), G, rl_only_where(rl_gt(X, -3), rl_mul(G, rl_add(rl_div(X, 3), 0.5)))))
 
 const rl_op_def rl_op_def_hardswish = {
     .schema = "hardswish(Tensor self) -> Tensor",

@@ -103,33 +103,78 @@ PROGRAM(clamp, clamped(b, call, x))
 PROGRAM(clamp_min, MAX(x[0], x[1]))
 PROGRAM(clamp_max, MIN(x[0], x[1]))
 
-static bool is_given(rl_value v) {
-    return v.kind != RL_VALUE_NONE;
+/* g for the one that is taken; where both are equal, each has half. Of NaN, both have all, as in PyTorch. */
+static rl_tensor *winner_gradient(rl_tensor *g, rl_tensor *loses, rl_tensor *ties) {
+    return rl_only_where_not(loses, rl_where(ties, rl_mul(g, 0.5), g));
+}
+/* All of g, half of it, or none. */
+static rl_tensor *share(rl_tensor *g, rl_tensor *all, rl_tensor *half) {
+    return rl_where(all, g, rl_only_where(half, rl_mul(g, 0.5)));
 }
 
-/* gx = g where min <= x <= max; gmin = g where x < min < max; gmax = g where x > max or min > max */
+static rl_tensor *bound_of(rl_vjp *v, int arg) {
+    return ARG(arg).kind == RL_VALUE_TENSOR ? ARG(arg).as.tensor : rl_full_like(X, NUMBER(arg));
+}
+/* l, h the bounds: gx = g where l < x < h or x = l = h, half of it where x is at one of them; gl = g where x < l <= h,
+ * half where x = l < h; gh = g where x > h or l > h, half where x = h > l */
+static void clamp_between_tensors(rl_vjp *v, rl_tensor *x) {
+    rl_tensor *l = bound_of(v, 1), *h = bound_of(v, 2);
+    rl_tensor *at_l = rl_eq(x, l), *at_h = rl_eq(x, h), *ordered = rl_lt(l, h);
+    rl_tensor *above = rl_gt(x, l), *below = rl_lt(x, h);
+    if (rl_vjp_needs(v, 0)) {
+        rl_tensor *all = rl_logical_or(rl_logical_and(above, below), rl_logical_and(at_l, at_h));
+        rl_tensor *half = rl_logical_or(rl_logical_and(at_l, below), rl_logical_and(at_h, above));
+        rl_vjp_set(v, 0, share(G, all, half));
+    }
+    if (rl_vjp_needs(v, 1))
+        rl_vjp_set(v, 1, share(G, rl_logical_and(rl_lt(x, l), rl_le(l, h)), rl_logical_and(at_l, ordered)));
+    if (rl_vjp_needs(v, 2))
+        rl_vjp_set(v, 2, share(G, rl_logical_or(rl_gt(x, h), rl_gt(l, h)), rl_logical_and(at_h, ordered)));
+}
+
+/* max(x, l): gx = g where x > l; a bound that is a tensor shares where they are equal. And the mirror image. */
+static void clamp_below(rl_vjp *v, int arg) {
+    rl_value bound = ARG(arg);
+    if (bound.kind != RL_VALUE_TENSOR) {
+        rl_vjp_set(v, 0, rl_only_where(rl_gt(X, bound), G));
+        return;
+    }
+    rl_tensor *ties = rl_eq(X, bound);
+    if (rl_vjp_needs(v, 0))
+        rl_vjp_set(v, 0, winner_gradient(G, rl_lt(X, bound), ties));
+    if (rl_vjp_needs(v, arg))
+        rl_vjp_set(v, arg, winner_gradient(G, rl_gt(X, bound), ties));
+}
+static void clamp_above(rl_vjp *v, int arg) {
+    rl_value bound = ARG(arg);
+    if (bound.kind != RL_VALUE_TENSOR) {
+        rl_vjp_set(v, 0, rl_only_where(rl_lt(X, bound), G));
+        return;
+    }
+    rl_tensor *ties = rl_eq(X, bound);
+    if (rl_vjp_needs(v, 0))
+        rl_vjp_set(v, 0, winner_gradient(G, rl_gt(X, bound), ties));
+    if (rl_vjp_needs(v, arg))
+        rl_vjp_set(v, arg, winner_gradient(G, rl_lt(X, bound), ties));
+}
+
 static void clamp_vjp(rl_vjp *v) {
     rl_value low = ARG(1), high = ARG(2);
-    bool both = is_given(low) && is_given(high);
-    rl_tensor *crossed = both && low.kind == RL_VALUE_TENSOR ? rl_ge(low.as.tensor, high) : NULL;
-    if (rl_vjp_needs(v, 0)) {
-        rl_tensor *above = is_given(low) ? rl_ge(X, low) : NULL, *below = is_given(high) ? rl_le(X, high) : NULL;
-        rl_vjp_set(v, 0, rl_only_where(both ? rl_logical_and(above, below) : above ? above : below, G));
-    }
-    if (rl_vjp_needs(v, 1)) {
-        rl_tensor *lifted = rl_lt(X, low);
-        lifted = crossed ? rl_logical_and(lifted, rl_logical_not(crossed)) : lifted;
-        rl_vjp_set(v, 1, rl_only_where(lifted, G));
-    }
-    if (rl_vjp_needs(v, 2)) {
-        rl_tensor *lowered = rl_gt(X, high);
-        lowered = both ? rl_logical_or(lowered, rl_lt(high.as.tensor, low)) : lowered;
-        rl_vjp_set(v, 2, rl_only_where(lowered, G));
-    }
+    if (high.kind == RL_VALUE_NONE)
+        clamp_below(v, 1);
+    else if (low.kind == RL_VALUE_NONE)
+        clamp_above(v, 2);
+    else if (low.kind == RL_VALUE_TENSOR || high.kind == RL_VALUE_TENSOR)
+        clamp_between_tensors(v, X);
+    else
+        rl_vjp_set(v, 0, rl_only_where(rl_logical_and(rl_gt(X, low), rl_lt(X, high)), G));
 }
-/* gx = g where x >= m, gm = g where x < m; and the mirror image */
-VJP2(clamp_min, rl_only_where(rl_ge(X, ARG(1)), G), rl_only_where(rl_lt(X, ARG(1)), G))
-VJP2(clamp_max, rl_only_where(rl_le(X, ARG(1)), G), rl_only_where(rl_gt(X, ARG(1)), G))
+static void clamp_min_vjp(rl_vjp *v) {
+    clamp_below(v, 1);
+}
+static void clamp_max_vjp(rl_vjp *v) {
+    clamp_above(v, 1);
+}
 
 static const rl_sample clamp_samples[] = {{"n[3,4], -1, 1"},      {"n[], 0"},
                                           {"n[0,3], 0, 1"},       {"f[5,7]t, -0.5, 0.5"},
@@ -180,20 +225,20 @@ PROGRAM(minimum, MIN(x[0], x[1]))
 PROGRAM(fmax, SELECT(NE(x[0], x[0]), x[1], SELECT(NE(x[1], x[1]), x[0], MAX(x[0], x[1]))))
 PROGRAM(fmin, SELECT(NE(x[0], x[0]), x[1], SELECT(NE(x[1], x[1]), x[0], MIN(x[0], x[1]))))
 
-/* The winner takes g; equals share it. */
-static rl_tensor *winner_gradient(rl_tensor *g, rl_tensor *wins, rl_tensor *ties) {
-    return rl_where(ties, rl_mul(g, 0.5), rl_only_where(wins, g));
-}
 #define OTHER rl_vjp_input(v, 1)
-VJP2(maximum, winner_gradient(G, rl_gt(X, OTHER), rl_eq(X, OTHER)),
-     winner_gradient(G, rl_gt(OTHER, X), rl_eq(X, OTHER)))
-VJP2(minimum, winner_gradient(G, rl_lt(X, OTHER), rl_eq(X, OTHER)),
-     winner_gradient(G, rl_lt(OTHER, X), rl_eq(X, OTHER)))
-/* The first takes g where it is no worse or the other is NaN. */
-VJP2(fmax, rl_only_where(rl_logical_or(rl_ge(X, OTHER), rl_isnan(OTHER)), G),
-     rl_only_where_not(rl_logical_or(rl_ge(X, OTHER), rl_isnan(OTHER)), G))
-VJP2(fmin, rl_only_where(rl_logical_or(rl_le(X, OTHER), rl_isnan(OTHER)), G),
-     rl_only_where_not(rl_logical_or(rl_le(X, OTHER), rl_isnan(OTHER)), G))
+VJP2(maximum, winner_gradient(G, rl_lt(X, OTHER), rl_eq(X, OTHER)),
+     winner_gradient(G, rl_gt(X, OTHER), rl_eq(X, OTHER)))
+VJP2(minimum, winner_gradient(G, rl_gt(X, OTHER), rl_eq(X, OTHER)),
+     winner_gradient(G, rl_lt(X, OTHER), rl_eq(X, OTHER)))
+
+/* As above, but NaN always loses. */
+static rl_tensor *loses_to(rl_tensor *is_worse, rl_tensor *mine, rl_tensor *others) {
+    return rl_logical_or(is_worse, rl_logical_and(rl_isnan(mine), rl_logical_not(rl_isnan(others))));
+}
+VJP2(fmax, winner_gradient(G, loses_to(rl_lt(X, OTHER), X, OTHER), rl_eq(X, OTHER)),
+     winner_gradient(G, loses_to(rl_lt(OTHER, X), OTHER, X), rl_eq(X, OTHER)))
+VJP2(fmin, winner_gradient(G, loses_to(rl_gt(X, OTHER), X, OTHER), rl_eq(X, OTHER)),
+     winner_gradient(G, loses_to(rl_gt(OTHER, X), OTHER, X), rl_eq(X, OTHER)))
 
 const rl_op_def rl_op_def_maximum = {
     .schema = "maximum(Tensor self, Tensor other) -> Tensor",
