@@ -210,7 +210,7 @@ static inline float v_tanh(float x) {
     p = MULADD(p, z, -5.37397155531e-2f);
     p = MULADD(p, z, 1.33314422036e-1f);
     p = MULADD(p, z, -3.33332819422e-1f);
-    float small = MULADD(p * z, x, x);
+    float small = sign32(MULADD(p * z, x, x), x); /* the sign of -0 too */
     float e = v_exp_short(-2.0f * a); /* 1 - 2e / (1 + e) */
     float large = sign32(1.0f - (e + e) / (1.0f + e), x);
     large = x != x ? x : large;
@@ -244,12 +244,13 @@ static inline float v_atan(float x) {
     int big = a > 2.414213562373095f, middle = a > 0.4142135623730950f;
     float top = big ? -1.0f : middle ? a - 1.0f : a, bottom = big ? a : middle ? a + 1.0f : 1.0f;
     float base = big ? 1.5707963267948966f : middle ? 0.7853981633974483f : 0.0f;
+    float rest = big ? -4.371139e-8f : middle ? -2.1855695e-8f : 0.0f; /* of pi/2, pi/4 */
     float y = top / bottom, z = y * y;
     float p = 8.05374449538e-2f;
     p = MULADD(p, z, -1.38776856032e-1f);
     p = MULADD(p, z, 1.99777106478e-1f);
     p = MULADD(p, z, -3.33329491539e-1f);
-    return sign32(base + MULADD(p * z, y, y), x);
+    return sign32(base + (MULADD(p * z, y, y) + rest), x);
 }
 
 /* Above this the two-part reduction is no longer exact enough: callers give such blocks to libm. */

@@ -59,6 +59,14 @@ rl_host host = {sizeof(rl_host), RL_ABI_VERSION, host_fail, host_log, host_threa
 static void *library;
 static void free_programs(void);
 
+rl_backend_query_fn query_of_plugin(void) {
+    rl_backend_query_fn query;
+    void *symbol = dlsym(library, RL_BACKEND_QUERY_SYMBOL);
+    assert_non_null(symbol);
+    memcpy(&query, &symbol, sizeof query);
+    return query;
+}
+
 int open_backend(const char *isa) {
     if (library == NULL)
         library = dlopen(TEST_BINARY_DIR "/lib/rushlight/rushlight_backend_onednn.so", RTLD_NOW | RTLD_LOCAL);
@@ -66,14 +74,11 @@ int open_backend(const char *isa) {
         fail_msg("%s", dlerror());
         return 0;
     }
-    rl_backend_query_fn query;
-    void *symbol = dlsym(library, RL_BACKEND_QUERY_SYMBOL);
-    memcpy(&query, &symbol, sizeof query);
     if (isa != NULL)
         setenv("RUSHLIGHT_ONEDNN_ISA", isa, 1);
     else
         unsetenv("RUSHLIGHT_ONEDNN_ISA");
-    assert_int_equal(query(RL_ABI_VERSION, &host, &backend), RL_OK);
+    assert_int_equal(query_of_plugin()(RL_ABI_VERSION, &host, &backend), RL_OK);
     if (backend->init() != RL_OK) {
         fprintf(stderr, "SKIPPED %s: %s\n", isa ? isa : "default", host_text);
         return 0;

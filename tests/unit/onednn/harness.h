@@ -27,6 +27,7 @@ extern rl_backend_stream *stream;
 
 /* Loads and opens the plugin with a clone of its loops; 0 where this machine cannot run it (said on stderr). */
 int open_backend(const char *isa);
+rl_backend_query_fn query_of_plugin(void); /* after open_backend */
 void close_backend(void);
 /* Calls `test` with each clone that this machine runs. */
 void each_clone(void (*test)(void));
