@@ -261,7 +261,8 @@ PROGRAM(binary_cross_entropy, weighted(b, call, bce(b, x[0], x[1]), x[2]))
 
 static rl_tensor *weighted_gradient(rl_vjp *v, int reduction) {
     rl_tensor *g = element_gradient(v, reduction);
-    return rl_vjp_meta(v, 2) != NULL && rl_vjp_input(v, 2) != NULL ? rl_mul(g, rl_vjp_input(v, 2)) : g;
+    rl_tensor *weight = rl_vjp_input(v, 2);
+    return weight ? rl_mul(g, weight) : g;
 }
 /* gx = g (x - t) / (x (1 - x)), gt = g (log(1 - x) - log x) */
 static void binary_cross_entropy_vjp(rl_vjp *v) {
