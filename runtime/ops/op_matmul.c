@@ -391,6 +391,10 @@ const rl_op_def rl_op_def_linear = {
 static rl_status infer_sum_of_product(rl_call *call, int a_rank, int b_rank) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
     rl_status status = check_operands(call, 0, 2);
+    bool fraction = call->args[3].kind == RL_VALUE_FLOAT || call->args[4].kind == RL_VALUE_FLOAT;
+    if (status == RL_OK && fraction && !rl_dtype_is_float((rl_dtype)self->dtype))
+        return rl_call_fail(call, RL_DTYPE_MISMATCH, "beta and alpha must be integers where self is %s",
+                            rl_dtype_name((rl_dtype)self->dtype));
     if (status == RL_OK)
         status = check_rank(call, 1, a_rank);
     if (status == RL_OK)
@@ -441,6 +445,7 @@ static const rl_bad addmm_bad[] = {
     {"f[2], f[3,4], f[4,5]", RL_SHAPE_MISMATCH, "self (2) does not broadcast to the product (3, 5)"},
     {"f[5], f[3,4], f[5,4]", RL_SHAPE_MISMATCH, "4 and 5 must be equal"},
     {"f[5], f[4], f[5,4]", RL_SHAPE_MISMATCH, "mat1 (4) must have 2 dimensions"},
+    {"i64[5], i64[3,4], i64[4,5], alpha=0.5", RL_DTYPE_MISMATCH, "beta and alpha must be integers"},
     {0}};
 
 const rl_op_def rl_op_def_addmm = {

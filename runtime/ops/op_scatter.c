@@ -220,12 +220,16 @@ static rl_status place_along(rl_call *call, rl_tensor *source, rl_scatter_mode m
 }
 
 static rl_status index_add_infer(rl_call *call) {
-    return along_infer(call, 3);
+    rl_status status = along_infer(call, 3);
+    if (status == RL_OK && call->args[4].kind == RL_VALUE_FLOAT && !rl_dtype_is_float(call->meta[0].dtype))
+        return rl_call_fail(call, RL_DTYPE_MISMATCH, "alpha must be an integer where self is %s, got %g",
+                            rl_dtype_name(call->meta[0].dtype), rl_arg_double(call, 4));
+    return status;
 }
 static rl_status index_add_lower(rl_call *call) {
     rl_tensor *source = rl_arg_tensor(call, 3);
-    if (rl_arg_double(call, 4) != 1.0)
-        source = rl_mul(source, call->args[4]);
+    if (rl_arg_double(call, 4) != 1.0 && (source = rl_mul(source, call->args[4])) != NULL)
+        source = rl_as_dtype(call, source, call->meta[0].dtype); /* bool times a number is a number */
     return source ? place_along(call, source, RL_SCATTER_ADD) : rl_error_status();
 }
 
@@ -247,6 +251,7 @@ static const rl_bad index_add_bad[] = {
     {"f[3,4], 0, i[2]<3, f[3,4]", RL_SHAPE_MISMATCH, "source (3, 4) must be as self (3, 4), but along dim 0"},
     {"f[3,4], 0, i[2,2]<3, f[2,4]", RL_SHAPE_MISMATCH, "index has 2 dimensions"},
     {"f32[3], 0, i[1]<3, i64[1]", RL_DTYPE_MISMATCH, "self is float32 and source int64"},
+    {"i64[3], 0, i[1]<3, i64[1], alpha=0.5", RL_DTYPE_MISMATCH, "alpha must be an integer"},
     {0}};
 
 const rl_op_def rl_op_def_index_add = {
@@ -261,6 +266,9 @@ const rl_op_def rl_op_def_index_add = {
     .bad = index_add_bad,
 };
 
+static rl_status index_copy_infer(rl_call *call) {
+    return along_infer(call, 3);
+}
 static rl_status index_copy_lower(rl_call *call) {
     return place_along(call, rl_arg_tensor(call, 3), RL_SCATTER_SET);
 }
@@ -286,7 +294,7 @@ const rl_op_def rl_op_def_index_copy = {
     .doc = "y = self with y[.., index[i], ..] = source[.., i, ..] along dim",
     .flags = RL_OP_ROWS | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(2),
-    .infer = index_add_infer,
+    .infer = index_copy_infer,
     .lower = index_copy_lower,
     .vjp = index_copy_vjp,
     .samples = index_copy_samples,
