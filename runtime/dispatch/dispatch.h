@@ -86,6 +86,9 @@ rl_status rl_row_sort(const char *op, rl_tensor *self, int64_t dim, bool descend
 rl_status rl_row_fused(const char *op, rl_row row, void *args, size_t args_size, rl_tensor *const *operands,
                        int64_t n_operands, bool *out_ran);
 
+/* Whether this thread takes fused rows where a device has them, on at first; off, everything is lowered: for tests. */
+extern _Thread_local __attribute__((tls_model("initial-exec"))) bool rl_fused_rows_;
+
 /* An operand for a tensor of the same ndim as the call. */
 void rl_operand_of(const rl_tensor *self, rl_operand *out_operand);
 

@@ -4,6 +4,8 @@
 
 #include "dispatch/rows.h"
 
+_Thread_local bool rl_fused_rows_ = true;
+
 /* Where each row's operands stand in its struct, outputs last. */
 static const struct row_info {
     const char *name;
@@ -54,6 +56,8 @@ rl_status rl_row_fused(const char *op, rl_row row, void *args, size_t args_size,
     assert(args_size == info->args_size && n_operands == info->n_operands);
     rl_device *device = operands[n_operands - 1]->storage->device;
     *out_ran = false;
+    if (!rl_fused_rows_)
+        return RL_OK;
     if (overlaps_in_part(info, operands)) {
         passed_over(device, op, info->name, "an output shares memory with a part of an input");
         return RL_OK;
