@@ -10,6 +10,8 @@ rl_status rl_pointwise_run(rl_call *call);
 
 /* A row-major copy of self, owned by the innermost scope; `op` is named in errors. */
 rl_tensor *rl_contiguous_copy(const char *op, rl_tensor *self);
+/* Copies the elements of `from` to those of `to`, on the same device, cast to its dtype; shapes broadcast. */
+rl_status rl_copy_into(const char *op, rl_tensor *to, rl_tensor *from);
 
 /* Whether two different elements of t may be one place in memory. */
 bool rl_overlaps_itself(const rl_tensor *t);

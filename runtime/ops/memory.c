@@ -152,7 +152,7 @@ void *rl_tensor_data(rl_tensor *self) {
 
 rl_status rl_tensor_read(const rl_tensor *self, void *data, size_t bytes) {
     static const char function[] = "tensor_read";
-    uint64_t have;
+    uint64_t have = 0;
     rl_status status = check_access(function, self, data, bytes, &have);
     if (status != RL_OK || have == 0)
         return status;
@@ -165,7 +165,7 @@ rl_status rl_tensor_read(const rl_tensor *self, void *data, size_t bytes) {
 
 rl_status rl_tensor_write(rl_tensor *self, const void *data, size_t bytes) {
     static const char function[] = "tensor_write";
-    uint64_t have;
+    uint64_t have = 0;
     rl_status status = check_access(function, self, data, bytes, &have);
     if (status != RL_OK || have == 0)
         return status;

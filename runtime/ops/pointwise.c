@@ -224,16 +224,13 @@ rl_status rl_pointwise_run(rl_call *call) {
 
 /* Copies --------------------------------------------------------------------------------------------------------- */
 
+rl_status rl_copy_into(const char *op, rl_tensor *to, rl_tensor *from) {
+    const rl_program *program = rl_program_cast((rl_dtype)from->dtype, (rl_dtype)to->dtype);
+    return program ? rl_row_map(op, program, &from, &to, NULL) : rl_error_status();
+}
+
 rl_tensor *rl_contiguous_copy(const char *op, rl_tensor *self) {
-    rl_builder b;
-    rl_builder_init(&b);
-    rl_build_output(&b, rl_build_input(&b, (rl_dtype)self->dtype), (rl_dtype)self->dtype);
-    const rl_program *program = rl_builder_finish(&b);
-    rl_tensor *copy = program ? rl_tensor_empty(self->storage->device, (rl_dtype)self->dtype, self->ndim, self->shape,
-                                                NULL)
-                              : NULL;
-    copy = rl_object_own(copy);
-    if (copy == NULL || rl_row_map(op, program, &self, &copy, NULL) != RL_OK)
-        return NULL;
-    return copy;
+    rl_tensor *copy =
+        rl_object_own(rl_tensor_empty(self->storage->device, (rl_dtype)self->dtype, self->ndim, self->shape, NULL));
+    return copy && rl_copy_into(op, copy, self) == RL_OK ? copy : NULL;
 }
