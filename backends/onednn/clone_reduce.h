@@ -97,11 +97,11 @@ static void row_min_f32(od_accumulator *acc, int64_t *position, const void *x, i
     }
 #define PLAIN_COLUMNS(name, T, A, member, update)                                                                      \
     static void columns_##name(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,      \
-                               int64_t first) {                                                                        \
+                               int64_t pitch, int64_t first) {                                                                        \
         const T *xs = x;                                                                                               \
         A *member = (A *)acc;                                                                                          \
         (void)position, (void)first;                                                                                   \
-        for (int64_t r = 0; r < rows; r++, xs += cols)                                                                 \
+        for (int64_t r = 0; r < rows; r++, xs += pitch)                                                                 \
             SIMD for (int64_t c = 0; c < cols; c++) {                                                                  \
                 const A v = (A)xs[c], best = member[c];                                                                \
                 member[c] = update;                                                                                    \
@@ -122,10 +122,10 @@ static void row_min_f32(od_accumulator *acc, int64_t *position, const void *x, i
     }
 #define ARG_COLUMNS(name, T, A, member, better)                                                                        \
     static void columns_##name(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,      \
-                               int64_t first) {                                                                        \
+                               int64_t pitch, int64_t first) {                                                                        \
         const T *xs = x;                                                                                               \
         A *member = (A *)acc;                                                                                          \
-        for (int64_t r = 0; r < rows; r++, xs += cols, first++)                                                        \
+        for (int64_t r = 0; r < rows; r++, xs += pitch, first++)                                                        \
             SIMD for (int64_t c = 0; c < cols; c++) {                                                                  \
                 const A v = (A)xs[c], best = member[c];                                                                \
                 const int64_t at = position[c];                                                                        \
@@ -143,7 +143,6 @@ PLAIN_ROW(max_f64, double, double, f, FLOAT_MAX)
 PLAIN_ROW(min_f64, double, double, f, FLOAT_MIN)
 #define FLOAT_COMBINES(t, T)                                                                                           \
     PLAIN_ROW(prod_##t, T, double, f, best *v)                                                                         \
-    PLAIN_COLUMNS(sum_##t, T, double, f, best + v)                                                                     \
     PLAIN_COLUMNS(prod_##t, T, double, f, best *v)                                                                     \
     PLAIN_COLUMNS(max_##t, T, double, f, FLOAT_MAX)                                                                    \
     PLAIN_COLUMNS(min_##t, T, double, f, FLOAT_MIN)                                                                    \
@@ -168,6 +167,38 @@ FLOAT_COMBINES(f64, double)
 INTEGER_COMBINES(i32, int32_t)
 INTEGER_COMBINES(i64, int64_t)
 ARG_ROW(argmax_f64, double, double, f, FLOAT_GREATER)
+PLAIN_COLUMNS(sum_f64, double, double, f, best + v)
+
+/* A few rows at a time are added in float, side by side, then their sum to the double. */
+static void columns_sum_f32(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,
+                            int64_t pitch, int64_t first) {
+    const float *xs = x;
+    double *f = (double *)acc;
+    int64_t c = 0;
+    (void)position, (void)first;
+    for (; c + 64 <= cols; c += 64) {
+        v16f a = {0}, b = {0}, d = {0}, e = {0};
+        const float *at = xs + c;
+        for (int64_t r = 0; r < rows; r++, at += pitch) {
+            a += *(const v16f *)at;
+            b += *(const v16f *)(at + 16);
+            d += *(const v16f *)(at + 32);
+            e += *(const v16f *)(at + 48);
+        }
+        float sums[64];
+        memcpy(sums, &a, 64);
+        memcpy(sums + 16, &b, 64);
+        memcpy(sums + 32, &d, 64);
+        memcpy(sums + 48, &e, 64);
+        SIMD for (int i = 0; i < 64; i++) f[c + i] += (double)sums[i];
+    }
+    if (c == cols)
+        return;
+    float sums[64] = {0};
+    for (int64_t r = 0; r < rows; r++)
+        SIMD for (int64_t i = c; i < cols; i++) sums[i - c] += xs[r * pitch + i];
+    SIMD for (int64_t i = c; i < cols; i++) f[i] += (double)sums[i - c];
+}
 
 /* The greatest first, by lanes, then where it stands: two fast passes instead of one slow one. */
 static void row_argmax_f32(od_accumulator *acc, int64_t *position, const void *x, int64_t n, int64_t first) {

@@ -26,9 +26,10 @@ typedef union od_accumulator {
 /* Combines n values of one row into *acc; *position is the number of the best so far (ARGMAX, ARGMIN), `first` the
  * number of x[0]. The order of additions depends on n alone. */
 typedef void (*od_combine_row_fn)(od_accumulator *acc, int64_t *position, const void *x, int64_t n, int64_t first);
-/* The same for each of `cols` columns of x[r * cols + c]: acc[c], position[c]. */
+/* The same for each of `cols` columns of x[r * pitch + c]: acc[c], position[c]. At most OD_COLUMN_ROWS rows. */
+#define OD_COLUMN_ROWS 32
 typedef void (*od_combine_columns_fn)(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,
-                                      int64_t first);
+                                      int64_t pitch, int64_t first);
 
 /* One row of softmax in F32 registers. */
 typedef struct od_row_kernels {

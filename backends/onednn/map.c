@@ -143,23 +143,37 @@ static int64_t count_of(const rl_map_job *job) {
     return count;
 }
 
-/* The usual small case: one run of elements within one tile, every operand packed. */
+/* The stride of an operand whose dimensions are one run of elements; 0 where they are not. */
+static int64_t run_stride(const rl_map_job *job, const rl_operand *operand) {
+    int64_t d = job->ndim - 1, count = job->shape[d];
+    for (; d > 0; count *= job->shape[--d])
+        if (operand->stride[d - 1] != operand->stride[job->ndim - 1] * count)
+            return 0;
+    return operand->stride[job->ndim - 1];
+}
+
+/* The usual small case: one run of elements within one tile. */
 static int run_at_once(const od_plan *plan, const rl_map_job *job) {
-    if (job->ndim > 1 || plan->n_indices != 0)
+    if (plan->n_indices != 0)
         return 0;
-    const int64_t n = job->ndim ? job->shape[0] : 1;
-    if (n > plan->tile)
-        return 0;
+    int64_t n = 1;
+    for (int64_t d = 0; d < job->ndim; d++)
+        n *= job->shape[d];
     if (n == 0)
         return 1;
+    if (n > plan->tile)
+        return 0;
     od_runner r;
+    for (int k = 0; k < plan->n_outputs + plan->n_inputs; k++) {
+        const int is_out = k < plan->n_outputs;
+        const rl_operand *operand = is_out ? &job->outputs[k] : &job->inputs[k - plan->n_outputs];
+        const int64_t stride = job->ndim == 0 ? 1 : job->ndim == 1 ? operand->stride[0] : run_stride(job, operand);
+        if (stride == 0 && job->ndim > 1)
+            return 0;
+        const int64_t bytes = is_out ? plan->outputs[k].bytes : plan->inputs[k - plan->n_outputs].bytes;
+        *(is_out ? &r.out[k] : &r.in[k - plan->n_outputs]) = (od_view){od_address(operand), 0, 0, stride * bytes};
+    }
     od_runner_init(&r, plan, job->scalars);
-    for (int k = 0; k < plan->n_outputs; k++)
-        r.out[k] = (od_view){od_address(&job->outputs[k]), 0, 0,
-                             job->ndim ? job->outputs[k].stride[0] * plan->outputs[k].bytes : 0};
-    for (int i = 0; i < plan->n_inputs; i++)
-        r.in[i] = (od_view){od_address(&job->inputs[i]), 0, 0,
-                            job->ndim ? job->inputs[i].stride[0] * plan->inputs[i].bytes : 0};
     od_runner_tile(&r, (od_box){1, 1, n}, 0);
     return 1;
 }

@@ -239,6 +239,9 @@ static od_plan *make_plan(const rl_program *program, const od_kernels *kernels) 
                 m->plan.inputs[i].last_use = m->last_use[m->plan.inputs[i].value];
         place(m);
         size_tile(m);
+        m->plan.is_input = m->plan.n_steps == 0 && m->plan.n_scalars == 0 && m->plan.n_indices == 0;
+        for (int i = 0; i < program->n_inputs; i++)
+            m->plan.is_input &= m->plan.inputs[i].native;
         m->plan.cost = m->cost;
         m->plan.n_values = m->n_values;
         plan = finish(m);

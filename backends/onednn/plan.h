@@ -56,6 +56,7 @@ typedef struct od_plan {
     uint16_t n_blocks;
     int32_t tile;        /* elements of a tile */
     int32_t block_bytes; /* from one block to the next */
+    int is_input;        /* no step at all: outputs are inputs as they are, in registers */
     float cost;          /* about ns an element on one thread */
     od_plan_input inputs[RL_MAX_INPUTS];
     od_plan_output outputs[RL_MAX_OUTPUTS];

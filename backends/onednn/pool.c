@@ -11,7 +11,7 @@ int omp_get_max_threads(void);
 void omp_set_num_threads(int count);
 
 #define MAX_THREADS 256
-#define WORTH_A_THREAD 8000.0 /* ns of work that waking another thread must save */
+#define WORTH_A_THREAD 5000.0 /* ns of work that waking another thread must save */
 
 static atomic_int alone;
 

@@ -11,7 +11,7 @@
 #include "runner.h"
 #include "space.h"
 
-#define GROUP 256          /* outputs of a group, at most */
+#define GROUP 512          /* outputs of a group, at most */
 #define CHUNK 16384        /* elements of a unit, at least, where there are that many */
 #define MOST_PARTIALS 128  /* groups times chunks, where there is more than one chunk */
 
@@ -32,6 +32,7 @@ typedef struct call {
     od_space kept; /* outputs, inputs, counts */
     od_space red;  /* inputs, counts */
     way way;
+    int in_memory; /* COLUMNS: the values combined are the inputs, packed along the columns: no tile is needed */
     int64_t group, blocks, groups;    /* outputs of a group, groups along the last kept dimension, groups in all */
     int64_t tile_rows, tile_cols;     /* a full tile, in the reduced space */
     int64_t tiles_across, tiles_down; /* tiles along its last dimension, and the one before */
@@ -102,7 +103,12 @@ static void cut(call *self) {
     if (self->way == COLUMNS) {
         self->group = at_most(cols, at_most(GROUP, tile));
         self->tile_rows = 1;
-        self->tile_cols = at_most(inner, tile / self->group); /* rows of the tile, along the reduced dimension */
+        self->in_memory = self->pro->is_input;
+        for (int i = 0; i < self->pro->n_inputs; i++)
+            self->in_memory &= kept_stride(self, i) == self->pro->inputs[i].bytes &&
+                               red_stride(self, i) % self->pro->inputs[i].bytes == 0;
+        /* rows of the tile, along the reduced dimension */
+        self->tile_cols = at_most(inner, at_most(OD_COLUMN_ROWS, self->in_memory ? OD_COLUMN_ROWS : tile / self->group));
     } else {
         const int64_t fill = CHUNK / (red->count > 0 ? red->count : 1);
         self->group = at_most(cols, at_most(GROUP, fill > 1 ? fill : 1));
@@ -284,6 +290,18 @@ static void combine_whole_rows(work *w, combined *acc) {
     }
 }
 
+static void combine_in_memory(work *w, combined *acc, int64_t rows, int64_t first) {
+    const call *self = w->call;
+    for (int k = 0; k < self->pro->n_outputs; k++) {
+        int i = 0;
+        while (self->pro->inputs[i].value != self->pro->outputs[k].value)
+            i++;
+        const od_view *v = &w->runner.in[i];
+        self->pro->kernels->combine_columns[self->args->combiner[k]][register_of(self, k)](
+            acc->value[k], acc->position[k], v->base, rows, w->n, v->row_stride / self->pro->inputs[i].bytes, first);
+    }
+}
+
 static void combine_tile(work *w, combined *acc, int64_t which, int64_t tile) {
     const call *self = w->call;
     const od_space *red = &self->red;
@@ -295,13 +313,17 @@ static void combine_tile(work *w, combined *acc, int64_t which, int64_t tile) {
     const int64_t first = (outer * before + i) * inner + j;
     const int columns = self->way == COLUMNS;
     aim(w, which, outer, i, j);
-    od_runner_tile(&w->runner, columns ? (od_box){1, cols, w->n} : (od_box){1, rows, cols}, 1);
-    for (int k = 0; k < self->pro->n_outputs; k++) {
+    if (self->in_memory)
+        combine_in_memory(w, acc, cols, first);
+    else
+        od_runner_tile(&w->runner, columns ? (od_box){1, cols, w->n} : (od_box){1, rows, cols}, 1);
+    for (int k = 0; k < self->pro->n_outputs && !self->in_memory; k++) {
         const rl_reg reg = register_of(self, k);
         const int combiner = self->args->combiner[k];
         const void *x = od_runner_result(&w->runner, k);
         if (columns)
-            self->pro->kernels->combine_columns[combiner][reg](acc->value[k], acc->position[k], x, cols, w->n, first);
+            self->pro->kernels->combine_columns[combiner][reg](acc->value[k], acc->position[k], x, cols, w->n, w->n,
+                                                               first);
         else
             self->pro->kernels->combine_row[combiner][reg](&acc->value[k][which], &acc->position[k][which], x,
                                                            rows * cols, first);

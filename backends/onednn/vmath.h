@@ -276,8 +276,13 @@ static inline float sin_quadrant(float x, uint32_t quadrant) {
 static inline float v_sin(float x) { return x == 0.0f ? x : sin_quadrant(x, 0); }
 static inline float v_cos(float x) { return sin_quadrant(x, 1); }
 
-/* C's pow: |x|^y by logarithm and exponential in double, then the sign and the special cases. Conditions are joined
- * without && and ||, which would be branches. */
+/* By bits: joined conditions would become branches, which stop the vectorizer. */
+static inline float pick(int32_t condition, float yes, float no) {
+    uint32_t mask = 0u - (uint32_t)condition;
+    return float32((bits32(yes) & mask) | (bits32(no) & ~mask));
+}
+
+/* C's pow: |x|^y by logarithm and exponential in double, then the sign and the special cases. */
 static inline float v_pow(float x, float y) {
     float a = abs32(x), ay = abs32(y);
     double l = log_of_float(a);
@@ -287,10 +292,10 @@ static inline float v_pow(float x, float y) {
     float t = ay < 16777216.0f ? ay : 16777216.0f; /* larger ones are even; a NaN too */
     int32_t whole = (int32_t)t;
     int32_t integer = (float)whole == t, odd = integer & whole & 1;
-    r = (a == 1.0f) | (y == 0.0f) ? 1.0f : r;
-    r = (x != x) & (y != 0.0f) ? x : r;
-    r = (y != y) & (x != 1.0f) ? y : r;
-    r = (x < 0.0f) & (integer == 0) & (a != INFINITY) ? NAN : r;
+    r = pick((a == 1.0f) | (y == 0.0f), 1.0f, r);
+    r = pick((x != x) & (y != 0.0f), x, r);
+    r = pick((y != y) & (x != 1.0f), y, r);
+    r = pick((x < 0.0f) & (integer == 0) & (a != INFINITY), NAN, r);
     return float32(bits32(r) ^ (bits32(x) & (uint32_t)odd << 31));
 }
 
