@@ -54,8 +54,7 @@ static bool reach(rl_ints shape, const int64_t *strides, rl_dtype dtype, int64_t
             return true;
         }
         int64_t *end = strides[d] < 0 ? &low : &high;
-        if (__builtin_mul_overflow(shape.data[d] - 1, strides[d], &extent) ||
-            __builtin_add_overflow(*end, extent, end))
+        if (__builtin_mul_overflow(shape.data[d] - 1, strides[d], &extent) || __builtin_add_overflow(*end, extent, end))
             return false;
     }
     int64_t limit = INT64_MAX / 4 / (int64_t)rl_dtype_size(dtype);
@@ -128,6 +127,8 @@ static rl_status check_access(const char *function, const rl_tensor *self, const
         return rl_error_status();
     if (self == NULL)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: self is NULL", function);
+    if (self->trace)
+        return rl_fail(RL_UNSUPPORTED, "%s: self has no elements while its function is being fused", function);
     *out_bytes = (uint64_t)self->numel * rl_dtype_size((rl_dtype)self->dtype);
     if (bytes != *out_bytes)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: %zu bytes for a tensor of %llu", function, bytes,
@@ -173,8 +174,8 @@ rl_status rl_tensor_write(rl_tensor *self, const void *data, size_t bytes) {
         status = rl_storage_write(self->storage, byte_offset(self), data, have);
     } else {
         RL_SCOPE();
-        rl_tensor *source = rl_tensor_from_data(data, (rl_ints){self->shape, self->ndim}, (rl_dtype)self->dtype,
-                                                self->storage->device);
+        rl_tensor *source =
+            rl_tensor_from_data(data, (rl_ints){self->shape, self->ndim}, (rl_dtype)self->dtype, self->storage->device);
         status = source ? rl_copy_into(function, self, source) : rl_error_status();
     }
     if (status == RL_OK)
@@ -206,6 +207,10 @@ static bool read_item(const char *function, const rl_tensor *self, element *out)
     }
     if (self == NULL) {
         rl_fail(RL_INVALID_ARGUMENT, "%s: self is NULL", function);
+        return false;
+    }
+    if (self->trace) {
+        rl_fail(RL_UNSUPPORTED, "%s: self has no elements while its function is being fused", function);
         return false;
     }
     return rl_storage_read(self->storage, byte_offset(self), out, rl_dtype_size((rl_dtype)self->dtype)) == RL_OK;
