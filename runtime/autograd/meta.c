@@ -237,7 +237,7 @@ rl_status rl_set_grad(rl_tensor *self, rl_tensor *grad) {
 }
 
 rl_status rl_retain_grad(rl_tensor *self) {
-    int64_t handle;
+    int64_t handle = 0;
     if (check_self("retain_grad", self) != RL_OK)
         return rl_error_status();
     if (!self->requires_grad)
