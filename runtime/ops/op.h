@@ -106,7 +106,8 @@ enum {
     RL_OP_BOOL_RESULT = 1u << 11,  /* comparisons and logic: the result is bool */
     RL_OP_NO_GRAD = 1u << 12,      /* results never require gradients */
     RL_OP_RANDOM = 1u << 13,       /* draws from a generator: no gradcheck unless it is seeded anew */
-    RL_OP_HOST = 1u << 14          /* computes on the host; counted, an error under RUSHLIGHT_STRICT=1 */
+    RL_OP_HOST = 1u << 14,         /* computes on the host; counted, an error under RUSHLIGHT_STRICT=1 */
+    RL_OP_LAYOUT = 1u << 15        /* what it gives, or whether it can, depends on how its arguments lie in memory */
 };
 
 /* Samples and bad inputs are data: a line of arguments in the schema's order, keyword arguments as name=value.
@@ -124,6 +125,9 @@ typedef struct rl_sample {
     uint32_t dtypes;   /* mask of (1u << RL_F32) ...; 0: what the op's kind takes (see sample.h) */
     bool no_gradcheck; /* not differentiable there; needs `why` */
 } rl_sample;
+/* Masks of dtypes. */
+#define RL_SAMPLE_FLOATS (1u << RL_F32 | 1u << RL_F64 | 1u << RL_F16 | 1u << RL_BF16)
+#define RL_SAMPLE_NO_BOOL (RL_SAMPLE_FLOATS | 1u << RL_I8 | 1u << RL_U8 | 1u << RL_I16 | 1u << RL_I32 | 1u << RL_I64)
 /* A call that must fail, and a part of the sentence with which it must. */
 typedef struct rl_bad {
     const char *args;
@@ -153,6 +157,7 @@ struct rl_op_def {
     void (*vjp)(rl_vjp *vjp);
     const rl_sample *samples; /* ends with {0} */
     const rl_bad *bad;        /* ends with {0} */
+    uint32_t sample_dtypes;   /* mask of what 'n' and 'd' stand for in its samples; 0: all */
     uint32_t as_is;           /* POINTWISE: RL_SAVE_IN bits of tensors neither promoted nor cast: conditions, masks */
 };
 

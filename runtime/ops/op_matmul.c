@@ -147,7 +147,7 @@ static const rl_sample matmul_samples[] = {{"n[3,4], n[4,5]"},
                                            {"n[3,0], n[0,5]"},
                                            {"n[0,3,4], n[4,5]"},
                                            {"n[5,7]t, n[7,3]"},
-                                           {"n[7,5], n[3,5]t"},
+                                           {"n[7,5], n[5,3]t"},
                                            {"n[33]s, n[33]s"},
                                            {"n[1,1], n[1,1]"},
                                            {"n[17,31], n[31,13]"},
@@ -173,6 +173,7 @@ const rl_op_def rl_op_def_matmul = {
     .vjp = product_vjp, /* ga = g b^T, gb = a^T g */
     .samples = matmul_samples,
     .bad = matmul_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 /* The ranks are checked first, so that the sentence says what this op takes. */
@@ -190,7 +191,7 @@ static const rl_sample mm_samples[] = {{"n[3,4], n[4,5]"},
                                        {"n[0,4], n[4,5]"},
                                        {"n[3,0], n[0,5]"},
                                        {"n[5,7]t, n[7,3]"},
-                                       {"n[7,5], n[3,5]t"},
+                                       {"n[7,5], n[5,3]t"},
                                        {"n[1,1], n[1,1]"},
                                        {0}};
 static const rl_bad mm_bad[] = {{"f[3,4], f[4]", RL_SHAPE_MISMATCH, "mat2 (4) must have 2 dimensions"},
@@ -207,6 +208,7 @@ const rl_op_def rl_op_def_mm = {
     .vjp = product_vjp,
     .samples = mm_samples,
     .bad = mm_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status check_batches(const rl_call *call, int a, int b) {
@@ -234,6 +236,7 @@ const rl_op_def rl_op_def_bmm = {
     .vjp = product_vjp,
     .samples = bmm_samples,
     .bad = bmm_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status mv_infer(rl_call *call) {
@@ -254,6 +257,7 @@ const rl_op_def rl_op_def_mv = {
     .vjp = product_vjp,
     .samples = mv_samples,
     .bad = mv_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status dot_infer(rl_call *call) {
@@ -274,6 +278,7 @@ const rl_op_def rl_op_def_dot = {
     .vjp = product_vjp,
     .samples = dot_samples,
     .bad = dot_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status outer_lower(rl_call *call) {
@@ -363,7 +368,7 @@ static const rl_sample linear_samples[] = {{"n[3,4], n[5,4], n[5]"},
                                            {"n[3,4], n[4]"},
                                            {"n[1,1], n[1,1], n[1]"},
                                            {"n[17,31], n[13,31], n[13]"},
-                                           {"n[2,3,4], n[4,5]t"},
+                                           {"n[2,3,4], n[5,4]t"},
                                            {0}};
 static const rl_bad linear_bad[] = {
     {"f[3,4], f[5,3]", RL_SHAPE_MISMATCH, "input (3, 4) and weight (5, 3) do not fit: 4 and 3 must be equal"},
@@ -383,6 +388,7 @@ const rl_op_def rl_op_def_linear = {
     .vjp = linear_vjp,
     .samples = linear_samples,
     .bad = linear_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 /* addmm, baddbmm, addmv: beta self + alpha a b ----------------------------------------------------------------------
@@ -439,7 +445,7 @@ static rl_status addmm_infer(rl_call *call) {
 }
 static const rl_sample addmm_samples[] = {{"n[3,5], n[3,4], n[4,5]"},       {"n[5], n[3,4], n[4,5], beta=2, alpha=3"},
                                           {"n[], n[3,4], n[4,5]"},          {"n[3,5], n[3,0], n[0,5]"},
-                                          {"n[5], n[0,4], n[4,5]"},         {"f[3,1], f[3,4], f[5,4]t, beta=0.5"},
+                                          {"n[5], n[0,4], n[4,5]"},         {"f[3,1], f[3,4], f[4,5]t, beta=0.5"},
                                           {"n[5], n[3,4], n[4,5], beta=0"}, {0}};
 static const rl_bad addmm_bad[] = {
     {"f[2], f[3,4], f[4,5]", RL_SHAPE_MISMATCH, "self (2) does not broadcast to the product (3, 5)"},
@@ -458,6 +464,7 @@ const rl_op_def rl_op_def_addmm = {
     .vjp = sum_of_product_vjp,
     .samples = addmm_samples,
     .bad = addmm_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status baddbmm_infer(rl_call *call) {
@@ -484,6 +491,7 @@ const rl_op_def rl_op_def_baddbmm = {
     .vjp = sum_of_product_vjp,
     .samples = baddbmm_samples,
     .bad = baddbmm_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status addmv_infer(rl_call *call) {
@@ -507,4 +515,5 @@ const rl_op_def rl_op_def_addmv = {
     .vjp = sum_of_product_vjp,
     .samples = addmv_samples,
     .bad = addmv_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };

@@ -75,7 +75,7 @@ const rl_op_def rl_op_def_view = {
     .schema = "view(Tensor(a) self, int[] size) -> Tensor(a)",
     .doc = "y = the elements of self in row-major order, in another shape",
     .note = "One size may be -1: what is left. An error where the strides would need a copy: reshape makes one.",
-    .flags = RL_OP_VIEW,
+    .flags = RL_OP_VIEW | RL_OP_LAYOUT,
     .lower = view_lower,
     .vjp = view_vjp,
     .samples = view_samples,
@@ -140,7 +140,7 @@ static const rl_sample view_as_samples[] = {{"n[3,4], f[4,3]"}, {"n[0,3], f[3,0]
 const rl_op_def rl_op_def_view_as = {
     .schema = "view_as(Tensor(a) self, Tensor other) -> Tensor(a)",
     .doc = "y = self viewed in the shape of other",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_LAYOUT,
     .lower = view_as_lower,
     .samples = view_as_samples,
     .bad = reshape_as_bad,

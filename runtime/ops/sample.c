@@ -261,15 +261,12 @@ bool rl_sample_under_test(const rl_sample_tensor *tensor) {
     return tensor->kind != 0 && tensor->dtype == RL_DTYPE_NONE;
 }
 
-#define FLOATS (1u << RL_F32 | 1u << RL_F64 | 1u << RL_F16 | 1u << RL_BF16)
-#define NUMBERS (FLOATS | 1u << RL_I8 | 1u << RL_U8 | 1u << RL_I16 | 1u << RL_I32 | 1u << RL_I64 | 1u << RL_BOOL)
-
-uint32_t rl_sample_dtypes(const rl_sample *sample, const rl_sample_line *line) {
-    uint32_t dtypes = 0;
+uint32_t rl_sample_dtypes(const rl_op_def *op, const rl_sample *sample, const rl_sample_line *line) {
+    uint32_t numbers = op->sample_dtypes ? op->sample_dtypes : RL_SAMPLE_NO_BOOL | 1u << RL_BOOL, dtypes = 0;
     for (int k = 0; k < line->n_tensors; k++) {
         if (!rl_sample_under_test(&line->tensors[k]))
             continue;
-        uint32_t its = strchr("nd", line->tensors[k].kind) ? NUMBERS : FLOATS;
+        uint32_t its = strchr("nd", line->tensors[k].kind) ? numbers : RL_SAMPLE_FLOATS;
         dtypes = dtypes ? dtypes & its : its;
     }
     return dtypes == 0 ? 1u << RL_F32 : sample->dtypes ? sample->dtypes : dtypes;

@@ -38,9 +38,9 @@ typedef struct rl_sample_line {
 /* Errors say where the line is wrong. */
 rl_status rl_sample_parse(const char *text, rl_sample_line *out_line);
 
-/* The dtypes that may be under test: where the sample says nothing, floats if it has an 'f', 'p' or 'u' tensor, all if
- * it has only 'n' and 'd' ones, and f32 alone if none of its tensors is of the dtype under test. */
-uint32_t rl_sample_dtypes(const rl_sample *sample, const rl_sample_line *line);
+/* The dtypes that may be under test: where the sample says nothing, floats if it has an 'f', 'p' or 'u' tensor, those
+ * of op->sample_dtypes if it has only 'n' and 'd' ones, and f32 alone if no tensor of it is of the dtype under test. */
+uint32_t rl_sample_dtypes(const rl_op_def *op, const rl_sample *sample, const rl_sample_line *line);
 /* Whether the numbers of the tensor depend on the dtype under test. */
 bool rl_sample_under_test(const rl_sample_tensor *tensor);
 

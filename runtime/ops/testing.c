@@ -60,9 +60,11 @@ bool rl_test_sample_describe(size_t op, size_t number, rl_test_sample *out_sampl
     rl_test_sample made = {.struct_size = size,
                            .args = sample->args,
                            .why = sample->why ? sample->why : "",
-                           .dtypes = rl_sample_dtypes(sample, &line),
+                           .dtypes = rl_sample_dtypes(def, sample, &line),
                            .rtol = sample->rtol,
                            .atol = sample->atol,
+                           .f64 = strstr(sample->args, "f64[") || strstr(sample->args, "float64"),
+                           .layouts = !(def->flags & RL_OP_LAYOUT),
                            .random = def->flags & RL_OP_RANDOM,
                            .inplace = def->flags & RL_OP_INPLACE};
     made.differentiable = !sample->no_gradcheck && !made.random && !(def->flags & RL_OP_NO_GRAD) &&

@@ -34,6 +34,8 @@ typedef struct rl_test_sample {
     double rtol, atol;   /* 0: by dtype */
     bool differentiable; /* gradcheck, in f64, makes sense: rl_test_inputs gives some input */
     bool random;         /* draws random numbers; rl_test_run seeds them, so that they are the same on every device */
+    bool layouts;        /* may be made in any layout; else only in RL_TEST_AS_WRITTEN, which it depends on */
+    bool f64;            /* something is float64 whatever the dtype under test is: not for devices without it */
     bool inplace;        /* NAME_ takes the line too, in the layouts other than RL_TEST_AS_WRITTEN, where the result has
                           * shape and dtype of the first argument */
 } rl_test_sample;

@@ -137,7 +137,8 @@ static const struct {
                   {"RL_OP_BOOL_RESULT", RL_OP_BOOL_RESULT},
                   {"RL_OP_NO_GRAD", RL_OP_NO_GRAD},
                   {"RL_OP_RANDOM", RL_OP_RANDOM},
-                  {"RL_OP_HOST", RL_OP_HOST}};
+                  {"RL_OP_HOST", RL_OP_HOST},
+                  {"RL_OP_LAYOUT", RL_OP_LAYOUT}};
 
 static uint32_t read_flags(scanner *s, const char *op) {
     uint32_t flags = 0;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the driver over all ops shares. */
+#ifndef RUSHLIGHT_TESTS_OPS_DRIVER_H
+#define RUSHLIGHT_TESTS_OPS_DRIVER_H
+
+#include "rushlight/device.h"
+#include "rushlight/testing.h"
+
+/* X(NAME, "text"): what is checked, a line of the summary each. */
+#define CHECK_LIST(X)                                                                                                  \
+    X(REFERENCE, "as the reference device")                                                                            \
+    X(LAYOUT, "the same in other layouts")                                                                             \
+    X(INPLACE, "the same in place")                                                                                    \
+    X(FUSED, "fused as lowered")                                                                                       \
+    X(TYPED, "typed as by name")                                                                                       \
+    X(BAD, "bad inputs")                                                                                               \
+    X(MEMORY, "allocations that fail")
+#define CHECK_ENUM(NAME, text) CHECK_##NAME,
+typedef enum check_kind { CHECK_LIST(CHECK_ENUM) CHECK_COUNT } check_kind;
+#undef CHECK_ENUM
+
+#define MOST_DEVICES 8
+
+typedef struct driver {
+    rl_device *ref, *devices[MOST_DEVICES]; /* devices: all that are tried, ref among them */
+    int n_devices;
+    const char *only; /* one op; NULL: all */
+    int passed[CHECK_COUNT], failed[CHECK_COUNT], shown, hidden;
+    const char *last_failed[CHECK_COUNT]; /* the line of the last failure, whose further ones are only counted */
+} driver;
+
+/* One trial: an op on a line of arguments. */
+typedef struct trial {
+    driver *driver;
+    size_t op, number;
+    const char *name, *args;
+    rl_dtype dtype;
+    rl_device *device;
+    rl_test_layout layout;
+} trial;
+
+/* Counts it, and says what was tried where it failed. Forgets the thread's error. Returns `passed`. */
+bool check(const trial *self, check_kind kind, bool passed, const char *format, ...) RL_PRINTF_(4, 5);
+/* Prints the summary; the number of failures. */
+int report(const driver *self);
+
+/* One sample with one dtype under test, on all devices (check_results.c). */
+void check_results(trial *self, const rl_test_sample *sample);
+/* One bad input, one sample with failing allocations, on one device (check_failures.c). */
+void check_bad(trial *self, const rl_test_bad *bad);
+void check_memory(trial *self);
+
+#endif

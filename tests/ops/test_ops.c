@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every op on every sample with every dtype: test_ops [OP]. On all usable host devices, or on those that
+ * RUSHLIGHT_TEST_DEVICES names ("onednn,sim:0"), against the reference device.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch/dispatch.h"
+#include "driver.h"
+
+#define SAMPLES_FOR_MEMORY 2 /* of each op, as every one of its allocations fails in turn */
+
+static bool add_device(driver *self, rl_device *device) {
+    if (device == NULL || self->n_devices == MOST_DEVICES)
+        return false;
+    self->devices[self->n_devices++] = device;
+    return true;
+}
+
+static bool find_named(driver *self, const char *names) {
+    char copy[256];
+    if (snprintf(copy, sizeof copy, "%s", names) >= (int)sizeof copy)
+        return false;
+    for (char *name = strtok(copy, ","); name; name = strtok(NULL, ","))
+        if (!add_device(self, rl_device_get(name)))
+            return false;
+    return self->n_devices > 0;
+}
+
+static bool find_devices(driver *self) {
+    const char *names = getenv("RUSHLIGHT_TEST_DEVICES");
+    rl_device *all[32];
+    setenv("RUSHLIGHT_BACKEND_PATH", TEST_BINARY_DIR "/lib/rushlight", 0);
+    self->ref = rl_device_get("ref");
+    if (names && *names)
+        return find_named(self, names);
+    size_t count = rl_device_list(all, 32);
+    for (size_t k = 0; k < count && k < 32; k++) {
+        if (rl_device_is_host(all[k]) && rl_device_usable(all[k]))
+            add_device(self, all[k]);
+        else
+            printf("SKIPPED %s: %s\n", rl_device_name(all[k]),
+                   rl_device_is_host(all[k]) ? "it is not usable" : "it is no host device, and not named");
+        rl_error_clear();
+    }
+    return self->ref && self->n_devices > 0;
+}
+
+static bool all_take(const driver *self, rl_dtype dtype) {
+    for (int k = 0; k < self->n_devices; k++)
+        if (!rl_device_takes_dtype(self->devices[k], dtype))
+            return false;
+    return true;
+}
+
+static void try_samples(driver *self, trial *t) {
+    size_t count = rl_test_sample_count(t->op);
+    for (t->number = 0; t->number < count; t->number++) {
+        rl_test_sample sample = {.struct_size = sizeof sample};
+        t->args = "";
+        if (!rl_test_sample_describe(t->op, t->number, &sample)) {
+            check(t, CHECK_REFERENCE, false, "sample %zu: %s", t->number, rl_error_text());
+            continue;
+        }
+        t->args = sample.args;
+        for (int dtype = 1; dtype < RL_DTYPE_COUNT; dtype++) {
+            t->dtype = (rl_dtype)dtype;
+            if ((sample.dtypes >> dtype & 1) && all_take(self, t->dtype) && (!sample.f64 || all_take(self, RL_F64)))
+                check_results(t, &sample);
+        }
+        for (int k = 0; t->number < SAMPLES_FOR_MEMORY && k < self->n_devices; k++) {
+            t->dtype = RL_F32;
+            t->device = self->devices[k];
+            check_memory(t);
+        }
+    }
+}
+
+static void try_bad(driver *self, trial *t) {
+    size_t count = rl_test_bad_count(t->op);
+    t->dtype = RL_F32;
+    for (t->number = 0; t->number < count; t->number++) {
+        rl_test_bad bad = {.struct_size = sizeof bad};
+        rl_test_bad_describe(t->op, t->number, &bad);
+        t->args = bad.args;
+        for (int k = 0; k < self->n_devices; k++) {
+            t->device = self->devices[k];
+            check_bad(t, &bad);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    driver self = {.only = argc > 1 ? argv[1] : NULL};
+    int tried = 0;
+    if (!find_devices(&self)) {
+        printf("FAILED to find devices: %s\n", rl_error_text());
+        return 1;
+    }
+    for (size_t op = 0; op < rl_op_count(); op++) {
+        rl_op_info info = {.struct_size = sizeof info};
+        rl_op_describe(op, &info);
+        if (self.only && strcmp(self.only, info.name) != 0)
+            continue;
+        trial t = {.driver = &self, .op = op, .name = info.name, .args = "", .device = self.ref, .dtype = RL_F32};
+        try_samples(&self, &t);
+        try_bad(&self, &t);
+        tried++;
+    }
+    printf("%d ops on", tried);
+    for (int k = 0; k < self.n_devices; k++)
+        printf(" %s", rl_device_name(self.devices[k]));
+    int failed = report(&self);
+    rl_shutdown();
+    return failed == 0 && tried > 0 ? 0 : 1;
+}
