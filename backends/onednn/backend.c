@@ -23,6 +23,7 @@ struct rl_backend_event {
 
 const rl_host *od_host;
 const od_kernels *od_chosen;
+int64_t od_cache_bytes = (int64_t)32 << 20;
 static rl_backend_device the_device;
 static char version[64];
 
@@ -38,6 +39,9 @@ static rl_status init(void) {
         return od_host->fail(RL_INVALID_ARGUMENT, "onednn: RUSHLIGHT_ONEDNN_ISA=%s %s", getenv("RUSHLIGHT_ONEDNN_ISA"),
                              reason);
     od_plans_init(od_chosen);
+    const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (cache > 0 && cache < od_cache_bytes) /* some machines report the sum of many */
+        od_cache_bytes = cache;
     const dnnl_version_t *v = dnnl_version();
     if (v->major != 3)
         return od_host->fail(RL_UNSUPPORTED, "onednn: the oneDNN found at run time is %d.%d.%d, 3 is needed", v->major,

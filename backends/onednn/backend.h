@@ -17,6 +17,7 @@ static inline char *od_address(const rl_operand *operand) {
 }
 
 extern const od_kernels *od_chosen; /* the clone of the inner loops in use */
+extern int64_t od_cache_bytes;      /* of the last-level cache */
 
 rl_status od_map(rl_backend_stream *stream, const rl_map_args *args);
 rl_status od_reduce(rl_backend_stream *stream, const rl_reduce_args *args);

@@ -6,7 +6,7 @@
 #include "clones.h"
 #include "vmath.h"
 
-#if defined(__F16C__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -68,6 +68,8 @@ const od_kernels JOIN(od_kernels_, OD_CLONE) = {
     .store = {NULL, store_32, store_64, store_f16, store_bf16, store_i8, store_i8, store_i16, store_32, store_64,
               store_i8},
     .move = {load_8, load_16, load_32, load_64},
+    .stream = stream,
+    .stream_end = stream_end,
     .fill = {fill_f32, fill_f64, fill_i32, fill_i64},
     .iota = iota,
     .combine_row = {COMBINES(row, sum), COMBINES(row, prod), COMBINES(row, max), COMBINES(row, min),

@@ -147,3 +147,32 @@ static void iota(int64_t *out, int64_t start, int64_t rows, int64_t cols, int64_
         SIMD for (int64_t c = 0; c < cols; c++) out[c] = first + c * col_stride;
     }
 }
+
+/* Stores that do not read the lines they overwrite, for results too big for the caches. */
+static void stream(char *out, const char *in, int64_t bytes) {
+#if defined(__SSE2__)
+    int64_t head = (int64_t)(-(uintptr_t)out & 63);
+    head = head < bytes ? head : bytes;
+    memcpy(out, in, (size_t)head);
+    int64_t i = head;
+    for (; i + 64 <= bytes; i += 64) {
+#if defined(__AVX512F__)
+        _mm512_stream_si512((void *)(out + i), _mm512_loadu_si512((const void *)(in + i)));
+#elif defined(__AVX2__)
+        for (int j = 0; j < 64; j += 32)
+            _mm256_stream_si256((void *)(out + i + j), _mm256_loadu_si256((const void *)(in + i + j)));
+#else
+        for (int j = 0; j < 64; j += 16)
+            _mm_stream_si128((void *)(out + i + j), _mm_loadu_si128((const void *)(in + i + j)));
+#endif
+    }
+    memcpy(out + i, in + i, (size_t)(bytes - i));
+#else
+    memcpy(out, in, (size_t)bytes);
+#endif
+}
+static void stream_end(void) {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}

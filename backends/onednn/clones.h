@@ -54,6 +54,9 @@ typedef struct od_kernels {
     od_load_fn load[RL_DTYPE_COUNT];       /* into the dtype's register */
     od_store_fn store[RL_DTYPE_COUNT];     /* from the dtype's register, which holds a value of the dtype */
     od_load_fn move[4];                    /* elements of 1, 2, 4, 8 bytes as they are, into a packed block */
+    /* Whole elements past the caches, and the fence that other threads need to see them. */
+    void (*stream)(char *out, const char *in, int64_t bytes);
+    void (*stream_end)(void);
     void (*fill[4])(void *out, rl_number value, int64_t n);
     void (*iota)(int64_t *out, int64_t start, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride);
     od_combine_row_fn combine_row[6][4];         /* by rl_combiner and rl_reg */

@@ -189,6 +189,7 @@ typedef struct job_run {
     const rl_map_job *job;
     job_space space;
     int64_t per_unit;
+    int past_caches;
 } job_run;
 
 static void run_unit(void *context, int thread, int64_t unit) {
@@ -196,8 +197,21 @@ static void run_unit(void *context, int thread, int64_t unit) {
     (void)thread;
     od_runner r;
     od_runner_init(&r, self->call->plan, self->job->scalars);
+    r.past_caches = self->past_caches;
     const int64_t first = unit * self->per_unit;
     run_tiles(&r, &self->space, self->job, first, at_most(first + self->per_unit, self->space.n_tiles));
+    if (self->past_caches)
+        self->call->plan->kernels->stream_end();
+}
+
+/* What a job touches, against three quarters of the last cache: then its results would push each other out. */
+static int is_past_caches(const od_plan *plan, int64_t count) {
+    double bytes = 0.0;
+    for (int i = 0; i < plan->n_inputs; i++)
+        bytes += plan->inputs[i].bytes;
+    for (int k = 0; k < plan->n_outputs; k++)
+        bytes += plan->outputs[k].bytes;
+    return bytes * (double)count > 0.75 * (double)od_cache_bytes;
 }
 
 static void run_job(const map_call *call, const rl_map_job *job, int alone) {
@@ -208,6 +222,7 @@ static void run_job(const map_call *call, const rl_map_job *job, int alone) {
     if (run.space.space.count == 0)
         return;
     run.per_unit = tiles_per_unit(call->plan, &run.space);
+    run.past_caches = is_past_caches(call->plan, run.space.space.count);
     const int64_t units = (run.space.n_tiles + run.per_unit - 1) / run.per_unit;
     const int threads = alone ? 1 : od_threads(units, (double)run.space.space.count * call->plan->cost);
     if (threads == 1)

@@ -12,7 +12,7 @@
 #include "space.h"
 
 #define GROUP 512          /* outputs of a group, at most */
-#define CHUNK 16384        /* elements of a unit, at least, where there are that many */
+#define CHUNK 65536        /* elements of a unit, at least, where there are that many */
 #define MOST_PARTIALS 128  /* groups times chunks, where there is more than one chunk */
 
 typedef enum way {
@@ -168,15 +168,20 @@ static void start(const call *self, combined *acc, int64_t n) {
     }
 }
 
-/* The combined value of a later chunk is one more element; positions are told from outside. */
+/* The combined values of a later chunk are one more row; their positions are told, not counted. */
 static void merge(const call *self, combined *acc, const combined *later, int64_t n) {
     for (int k = 0; k < self->pro->n_outputs; k++) {
+        const int combiner = self->args->combiner[k];
         const rl_reg reg = register_of(self, k);
         const rl_reg wide = reg == RL_REG_F32 || reg == RL_REG_F64 ? RL_REG_F64 : RL_REG_I64;
-        const od_combine_row_fn combine = self->pro->kernels->combine_row[self->args->combiner[k]][wide];
+        if (combiner < RL_COMBINE_ARGMAX) {
+            self->pro->kernels->combine_columns[combiner][wide](acc->value[k], acc->position[k], later->value[k], 1, n,
+                                                                n, 0);
+            continue;
+        }
         for (int64_t i = 0; i < n; i++)
-            if (self->args->combiner[k] < RL_COMBINE_ARGMAX || later->position[k][i] >= 0)
-                combine(&acc->value[k][i], &acc->position[k][i], &later->value[k][i], 1, later->position[k][i]);
+            self->pro->kernels->combine_row[combiner][wide](&acc->value[k][i], &acc->position[k][i],
+                                                            &later->value[k][i], 1, later->position[k][i]);
     }
 }
 
@@ -380,8 +385,9 @@ rl_status od_reduce(rl_backend_stream *stream, const rl_reduce_args *args) {
     od_run(od_threads(units, cost), units, run_unit, &self);
     for (int64_t g = 0; g < self.groups && self.partials != NULL; g++) {
         combined *acc = &self.partials[g * self.chunks];
+        const int64_t at = g % self.blocks * self.group, n = self.kept.shape[self.kept.ndim - 1] - at;
         for (int64_t c = 1; c < self.chunks; c++)
-            merge(&self, acc, acc + c, self.group);
+            merge(&self, acc, acc + c, at_most(self.group, n));
         finish_group(&self, g, acc);
     }
     return RL_OK;

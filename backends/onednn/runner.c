@@ -16,6 +16,7 @@ void od_runner_init(od_runner *self, const od_plan *plan, const rl_number *scala
     self->plan = plan;
     self->scalars = scalars;
     self->spread = 0;
+    self->past_caches = 0;
     self->loaded_box = (od_box){0, 0, 0};
     for (int s = 0; s < plan->n_steps; s++)
         self->value[plan->steps[s].out] = block(self, plan->steps[s].out);
@@ -46,10 +47,22 @@ static void load(od_runner *self, int i, od_box box) {
         in->load(to + p * plane, v->base + p * v->plane_stride, box.rows, box.cols, v->row_stride, v->col_stride);
 }
 
+static int is_in_place(const od_runner *self, int k) {
+    for (int i = 0; i < self->plan->n_inputs; i++)
+        if (self->in[i].base == self->out[k].base)
+            return 1;
+    return 0;
+}
+
 static void store(od_runner *self, int k, od_box box) {
     const od_plan_output *out = &self->plan->outputs[k];
     const od_view *v = &self->out[k];
     const char *from = self->value[out->value];
+    if (self->past_caches && od_is_native((rl_dtype)out->dtype) && is_packed(v, box, out->bytes) &&
+        !is_in_place(self, k)) {
+        self->plan->kernels->stream(v->base, from, box.planes * box.rows * box.cols * out->bytes);
+        return;
+    }
     const int64_t plane = box.rows * box.cols * od_register_bytes(od_register((rl_dtype)out->dtype));
     for (int64_t p = 0; p < box.planes; p++)
         out->store(v->base + p * v->plane_stride, from + p * plane, box.rows, box.cols, v->row_stride, v->col_stride);
@@ -102,7 +115,7 @@ void od_runner_tile(od_runner *self, od_box box, int keep) {
     for (int k = 0; k < plan->n_outputs && !keep; k++)
         if (plan->outputs[k].direct) {
             const uint16_t v = plan->outputs[k].value;
-            const int yes = goes_straight(self, k, box, in_place);
+            const int yes = goes_straight(self, k, box, in_place) && (!self->past_caches || is_in_place(self, k));
             self->value[v] = yes ? self->out[k].base : block(self, v);
             straight |= (uint32_t)yes << k;
         }

@@ -24,6 +24,7 @@ typedef struct od_count { /* the same for indices and numbers, which count inste
 typedef struct od_runner {
     const od_plan *plan;
     const rl_number *scalars;
+    int past_caches;                  /* results are too big to stay there: see od_runner_tile */
     int64_t spread;                   /* elements of the scalars' blocks that are filled */
     od_view in[RL_MAX_INPUTS], out[RL_MAX_OUTPUTS];
     od_count index[RL_MAX_DIMS + 1];
@@ -37,7 +38,8 @@ typedef struct od_runner {
 void od_runner_init(od_runner *self, const od_plan *plan, const rl_number *scalars);
 /* Forgets what is loaded: before the operands of another job. */
 void od_runner_forget(od_runner *self);
-/* Runs the program for one box; outputs are stored, unless `keep`: then od_runner_result tells where each lies. */
+/* Runs the program for one box, with results streamed past the caches where past_caches is set (kernels->stream_end
+ * must follow); outputs are stored, unless `keep`: then od_runner_result tells where each lies. */
 void od_runner_tile(od_runner *self, od_box box, int keep);
 static inline const void *od_runner_result(const od_runner *self, int output) {
     return self->value[self->plan->outputs[output].value];
