@@ -150,7 +150,9 @@ rl_status rl_idx_read(const char *path, rl_dtype *out_dtype, int64_t *out_ndim, 
     status = idx_read_header(&file, out_dtype, out_ndim, out_shape, &bytes);
     if (!status)
         status = idx_read_elements(&file, bytes, &data);
-    gzclose(file.stream);
+    /* Only closing tells that the last read stood within the compressed stream. */
+    if (gzclose(file.stream) == Z_BUF_ERROR && !status)
+        status = rl_fail(RL_BAD_FORMAT, "idx: %s ends within its checksum", path);
     if (status) {
         rl_free(data);
         return status;

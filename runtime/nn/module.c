@@ -89,7 +89,8 @@ static void *add(rl_module *self, module_entry_kind kind, const char *what, cons
     if (rl_failed())
         return NULL;
     if (!self || !object)
-        return rl_fail_null(RL_INVALID_ARGUMENT, "%s: %s is NULL", what, self ? "what is to be added" : "self");
+        return rl_fail_null(RL_INVALID_ARGUMENT, self ? "%s: '%.60s' is NULL" : "%s: self is NULL", what,
+                            name ? name : "");
     if (check_name(self, what, name))
         return NULL;
     if (kind == MODULE_CHILD && reaches(object, self))

@@ -162,8 +162,8 @@ static void test_damaged_gzip(void **state) {
         fclose(out);
         zipped[i % bytes] ^= cut ? 0 : 0x41;
         rl_status status = rl_idx_read(in_folder("damaged"), &dtype, &ndim, shape, &data);
-        if (cut)
-            assert_int_not_equal(status, RL_OK);
+        if (cut && status == RL_OK)
+            fail_msg("the first %zu of %zu bytes are read as if they were whole", i, bytes);
         if (status == RL_OK) { /* a byte of gzip's own header that means nothing */
             assert_memory_equal(data, file + head, size);
             free(data);

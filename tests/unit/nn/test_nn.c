@@ -53,7 +53,7 @@ static void test_linear(void **state) {
     assert_int_equal(rl_error_status(), RL_SHAPE_MISMATCH);
     rl_error_clear();
     rl_nn_linear(-1, 2);
-    expect(RL_INVALID_ARGUMENT, "in_features");
+    expect(RL_INVALID_ARGUMENT, "features");
 }
 
 static void test_activations(void **state) {
@@ -166,7 +166,7 @@ static void test_own_module(void **state) {
     assert_null(rl_module_add(self, "none", NULL));
     expect(RL_INVALID_ARGUMENT, "none");
     assert_null(rl_module_add(self, "self", self));
-    expect(RL_INVALID_ARGUMENT, "itself");
+    expect(RL_INVALID_ARGUMENT, "contains the module");
     assert_null(rl_module_add_parameter(self, "whole", rl_arange(3)));
     expect(RL_DTYPE_MISMATCH, "whole");
 }

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plugin within the runtime: every op on every sample, gradients, and training in lockstep with ref. */
+#include <math.h>
+#include <string.h>
+
+#include "conformance.h"
+#include "rushlight/rushlight.h"
+#include "rushlight/testing.h"
+
+static const char *op_name(size_t op) {
+    rl_op_info info = {.struct_size = sizeof info};
+    return rl_op_describe(op, &info) ? info.name : "?";
+}
+
+/* Failures of the runtime are results here, not errors of ours. */
+static const char *take_error(char *text, size_t room) {
+    snprintf(text, room, "%s", rl_error_text());
+    rl_error_clear();
+    return text;
+}
+
+/* Ops -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void run_sample(suite *self, rl_device *device, rl_device *ref, size_t op, size_t number, rl_dtype dtype,
+                       rl_test_layout layout, bool inplace) {
+    RL_SCOPE();
+    char why[400];
+    rl_test_sample sample = {.struct_size = sizeof sample};
+    rl_test_sample_describe(op, number, &sample);
+    rl_test_call *ours = rl_test_sample_call(op, number, dtype, device, layout);
+    rl_test_call *oracle = rl_test_sample_call(op, number, dtype, ref, layout);
+    bool wanted = rl_test_run(oracle, inplace) == RL_OK;
+    if (!wanted) { /* no sample of this dtype on ref either */
+        rl_error_clear();
+        return;
+    }
+    bool agree = rl_test_run(ours, inplace) == RL_OK && rl_synchronize(device) == RL_OK;
+    if (!agree)
+        take_error(why, sizeof why);
+    else
+        agree = rl_test_agree(ours, oracle, why, sizeof why);
+    if (agree && !rl_test_gaps_untouched(ours)) {
+        agree = false;
+        snprintf(why, sizeof why, "wrote beside the elements of an argument");
+    }
+    if (rl_failed())
+        take_error(why, sizeof why);
+    check(self, agree, "%s%s(%s), %s, %s: %s", op_name(op), inplace ? "_" : "", sample.args, dtype_text(dtype),
+          rl_test_layout_name(layout), agree ? "" : why);
+}
+
+static void check_op(suite *self, rl_device *device, rl_device *ref, size_t op) {
+    for (size_t s = 0; s < rl_test_sample_count(op); s++) {
+        rl_test_sample sample = {.struct_size = sizeof sample};
+        rl_test_sample_describe(op, s, &sample);
+        if (sample.f64 && !self->f64)
+            continue;
+        for (const rl_dtype *dtype = suite_dtypes(self); *dtype; dtype++) {
+            if (!(sample.dtypes >> *dtype & 1))
+                continue;
+            self->dtype = *dtype;
+            for (int layout = 0; layout < RL_TEST_LAYOUT_COUNT; layout++) {
+                run_sample(self, device, ref, op, s, *dtype, (rl_test_layout)layout, false);
+                if (sample.inplace && layout != RL_TEST_AS_WRITTEN)
+                    run_sample(self, device, ref, op, s, *dtype, (rl_test_layout)layout, true);
+            }
+        }
+    }
+    self->dtype = RL_DTYPE_NONE;
+}
+
+static void check_bad_inputs(suite *self, rl_device *device, size_t op) {
+    for (size_t i = 0; i < rl_test_bad_count(op); i++) {
+        RL_SCOPE();
+        char why[400];
+        rl_test_bad bad = {.struct_size = sizeof bad};
+        rl_test_bad_describe(op, i, &bad);
+        rl_test_call *call = rl_test_bad_call(op, i, device);
+        rl_status status = call ? rl_test_run(call, false) : rl_error_status();
+        if (status == RL_OK)
+            status = rl_synchronize(device); /* a bad index may surface only here */
+        take_error(why, sizeof why);
+        check(self, status == bad.status, "%s(%s) must fail with status %d, has %d: %s", op_name(op), bad.args,
+              (int)bad.status, (int)status, why);
+    }
+}
+
+/* Gradients
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static void check_gradients(suite *self, rl_device *device, size_t op) {
+    for (size_t s = 0; s < rl_test_sample_count(op); s++) {
+        RL_SCOPE();
+        char why[400];
+        rl_test_sample sample = {.struct_size = sizeof sample};
+        rl_test_sample_describe(op, s, &sample);
+        if (!sample.differentiable)
+            continue;
+        /* Each element of its own: where several are one place in memory, one cannot be moved alone. */
+        rl_test_call *call = rl_test_sample_call(op, s, RL_F64, device, RL_TEST_CONTIGUOUS);
+        rl_tensors inputs = rl_test_inputs(call);
+        int64_t n_outputs = rl_test_output_count(call);
+        if (inputs.count == 0 || n_outputs == 0)
+            continue;
+        for (int64_t i = 0; i < inputs.count; i++)
+            rl_requires_grad(inputs.data[i], true);
+        bool good = !rl_failed() && rl_gradcheck_opt(rl_test_apply, call, inputs, n_outputs, NULL) == RL_OK;
+        take_error(why, sizeof why);
+        check(self, good, "%s(%s): %s", op_name(op), sample.args, why);
+    }
+}
+
+/* Lockstep: from ref's state at each step, one step on the device
+ * ----------------------------------------------------------- */
+
+enum { INPUT = 20, HIDDEN = 32, CLASSES = 5, BATCH = 16, STEPS = 20, PARAMETERS = 6 };
+
+typedef struct twin {
+    rl_module *net;
+    rl_tensor *parameters[PARAMETERS];
+} twin;
+
+static twin twin_make(rl_device *device) {
+    twin t;
+    t.net = rl_nn_sequential(rl_nn_linear(INPUT, HIDDEN), rl_nn_relu(), rl_nn_linear(HIDDEN, HIDDEN),
+                             rl_nn_gelu("tanh"), rl_nn_linear(HIDDEN, CLASSES));
+    rl_module_to(t.net, device, RL_DTYPE_NONE);
+    rl_module_parameters(t.net, t.parameters, PARAMETERS);
+    return t;
+}
+
+static double loss_and_gradients(twin *self, rl_tensor *x, rl_tensor *y) {
+    RL_SCOPE();
+    rl_module_zero_grad(self->net);
+    rl_tensor *loss = rl_cross_entropy(rl_module_forward(self->net, x), y);
+    rl_backward(loss);
+    return rl_item(loss);
+}
+
+/* |a - b| / |b| in the 2-norm. */
+static double apart(rl_tensor *a, rl_tensor *b) {
+    RL_SCOPE();
+    RL_NO_GRAD();
+    rl_tensor *here = rl_to(a, .device = rl_tensor_device(b)), *difference = rl_sub(here, b);
+    double of = rl_item(rl_sum(rl_mul(difference, difference))), whole = rl_item(rl_sum(rl_mul(b, b)));
+    return sqrt(of / (whole > 0.0 ? whole : 1.0));
+}
+
+static void check_lockstep(suite *self, rl_device *device, rl_device *ref) {
+    RL_SCOPE();
+    char why[400] = "";
+    rl_manual_seed(5);
+    twin oracle = twin_make(ref), ours = twin_make(device);
+    rl_optimizer *optimizer = rl_optimizer_adam(oracle.net, .lr = 1e-2);
+    rl_tensor *x = rl_normal_(rl_empty(RL_DIMS(BATCH, INPUT), .device = ref));
+    rl_tensor *y = rl_remainder(rl_arange(BATCH, .device = ref), CLASSES);
+    rl_tensor *x_there = rl_to(x, .device = device), *y_there = rl_to(y, .device = device);
+    for (int step = 0; step < STEPS && !rl_failed(); step++) {
+        RL_SCOPE();
+        double loss = loss_and_gradients(&oracle, x, y);
+        {
+            RL_NO_GRAD();
+            for (int i = 0; i < PARAMETERS; i++)
+                rl_copy_(ours.parameters[i], oracle.parameters[i]);
+        }
+        double other = loss_and_gradients(&ours, x_there, y_there);
+        check(self, fabs(other - loss) <= 1e-5 * fabs(loss), "step %d: loss %.9g, on ref %.9g", step, other, loss);
+        for (int i = 0; i < PARAMETERS && !rl_failed(); i++) {
+            double distance = apart(rl_grad(ours.parameters[i]), rl_grad(oracle.parameters[i]));
+            check(self, distance <= 1e-4, "step %d: gradient %d differs by %.3g in norm", step, i, distance);
+        }
+        rl_optimizer_step(optimizer);
+    }
+    bool failed = rl_failed();
+    take_error(why, sizeof why);
+    check(self, !failed, "training: %s", why);
+}
+
+void check_runtime(suite *self, const char *path, const char *name) {
+    char why[400];
+    self->section = SECTION_OPS;
+    rl_error_clear();
+    rl_device *ref = rl_device_get("ref:0");
+    rl_device *device =
+        strcmp(name, "ref") == 0 ? ref : NULL; /* the linked-in one has that name: it is tried as itself */
+    if (device == NULL && rl_backend_load(path) != RL_OK)
+        rl_error_clear(); /* found already in its usual place: then the name is known */
+    device = device ? device : rl_device_get(name);
+    if (!check(self, device != NULL && ref != NULL, "the runtime cannot use it: %s", take_error(why, sizeof why)))
+        return;
+    rl_device_set_default(device);
+    for (size_t op = 0; op < rl_op_count(); op++) {
+        self->section = SECTION_OPS;
+        check_op(self, device, ref, op);
+        check_bad_inputs(self, device, op);
+        self->section = SECTION_GRADCHECK;
+        if (self->f64)
+            check_gradients(self, device, op);
+    }
+    if (!self->f64)
+        skip_section(self, SECTION_GRADCHECK, "the device takes no float64");
+    self->section = SECTION_LOCKSTEP;
+    check_lockstep(self, device, ref);
+    rl_shutdown();
+}
