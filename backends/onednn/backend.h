@@ -12,8 +12,9 @@ struct rl_backend_buffer {
     int owned;
 };
 
+/* NULL for an operand without elements, which may have no buffer. */
 static inline char *od_address(const rl_operand *operand) {
-    return (char *)operand->buffer->memory.data + operand->offset;
+    return operand->buffer ? (char *)operand->buffer->memory.data + operand->offset : NULL;
 }
 
 extern const od_kernels *od_chosen; /* the clone of the inner loops in use */
