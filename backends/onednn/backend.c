@@ -26,6 +26,7 @@ const od_kernels *od_chosen;
 int64_t od_cache_bytes = (int64_t)32 << 20;
 static rl_backend_device the_device;
 static char version[64];
+static uint64_t most_bytes = (uint64_t)1 << 47; /* of a buffer: more than this can never be had */
 
 #define ALIGNMENT 64
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -39,6 +40,9 @@ static rl_status init(void) {
         return od_host->fail(RL_INVALID_ARGUMENT, "onednn: RUSHLIGHT_ONEDNN_ISA=%s %s", getenv("RUSHLIGHT_ONEDNN_ISA"),
                              reason);
     od_plans_init(od_chosen);
+    const long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES);
+    if (page > 0 && pages > 0)
+        most_bytes = 2 * (uint64_t)page * (uint64_t)pages;
     const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
     if (cache > 0 && cache < od_cache_bytes) /* some machines report the sum of many */
         od_cache_bytes = cache;
@@ -127,7 +131,7 @@ static rl_status mem_alloc(rl_backend_device *device, uint32_t kind, uint64_t by
     (void)device, (void)kind;
     const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     void *address = NULL;
-    if (bytes > SIZE_MAX - alignment || posix_memalign(&address, alignment, (size_t)bytes) != 0)
+    if (bytes > most_bytes || posix_memalign(&address, alignment, (size_t)bytes) != 0)
         return od_host->fail(RL_OUT_OF_MEMORY, "onednn: no memory for a buffer of %llu bytes",
                              (unsigned long long)bytes);
     if (alignment == HUGE_PAGE)

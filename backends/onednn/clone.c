@@ -16,10 +16,10 @@
 #define SIMD_SUM(x) PRAGMA_(omp simd reduction(+ : x))
 
 #include "clone_memory.h"
-#include "clone_steps.h"
 #include "clone_random.h"
 #include "clone_reduce.h"
 #include "clone_rows.h"
+#include "clone_steps.h"
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -29,7 +29,8 @@
 #define ALL(CODE, name) [RL_INSN_##CODE] = {name##_f32, name##_f64, name##_i32, name##_i64}
 #define FLOATS(CODE, name) [RL_INSN_##CODE] = {name##_f32, name##_f64, NULL, NULL}
 #define INTEGERS(CODE, name) [RL_INSN_##CODE] = {NULL, NULL, name##_i32, name##_i64}
-#define COMBINES(kind, name) {kind##_##name##_f32, kind##_##name##_f64, kind##_##name##_i32, kind##_##name##_i64}
+#define COMBINES(kind, name)                                                                                           \
+    { kind##_##name##_f32, kind##_##name##_f64, kind##_##name##_i32, kind##_##name##_i64 }
 
 extern const od_kernels JOIN(od_kernels_, OD_CLONE);
 const od_kernels JOIN(od_kernels_, OD_CLONE) = {

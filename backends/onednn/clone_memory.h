@@ -15,7 +15,9 @@ static inline uint16_t float_to_half(float x) {
     h = u > 0x7f800000u ? 0x7e00u : h;
     return (uint16_t)(h | sign);
 }
-static inline float brain_to_float(uint16_t h) { return float32((uint32_t)h << 16); }
+static inline float brain_to_float(uint16_t h) {
+    return float32((uint32_t)h << 16);
+}
 static inline uint16_t float_to_brain(float x) {
     uint32_t u = bits32(x), nan = (u & 0x7fffffffu) > 0x7f800000u;
     uint32_t rounded = u + 0x7fffu + (u >> 16 & 1u);

@@ -49,7 +49,7 @@ static void random_words(uint32_t *out, const int64_t *numbers, const rl_number 
             random_words(high, (const int64_t *)a + at, b, count, 0);                                                  \
             if (planes == 2)                                                                                           \
                 random_words(low, (const int64_t *)a + at, b, count, 1);                                               \
-            SIMD for (int64_t i = 0; i < count; i++) o[i] = (T)(expression);                                                                                \
+            SIMD for (int64_t i = 0; i < count; i++) o[i] = (T)(expression);                                           \
         }                                                                                                              \
         (void)low;                                                                                                     \
     }

@@ -63,7 +63,9 @@ static inline float extreme_f32(const float *x, int64_t n, float sign) {
     }
     return best * sign;
 }
-static float max_row_f32(const float *x, int64_t n) { return extreme_f32(x, n, 1.0f); }
+static float max_row_f32(const float *x, int64_t n) {
+    return extreme_f32(x, n, 1.0f);
+}
 
 static void row_sum_f32(od_accumulator *acc, int64_t *position, const void *x, int64_t n, int64_t first) {
     (void)position, (void)first;
@@ -97,11 +99,11 @@ static void row_min_f32(od_accumulator *acc, int64_t *position, const void *x, i
     }
 #define PLAIN_COLUMNS(name, T, A, member, update)                                                                      \
     static void columns_##name(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,      \
-                               int64_t pitch, int64_t first) {                                                                        \
+                               int64_t pitch, int64_t first) {                                                         \
         const T *xs = x;                                                                                               \
         A *member = (A *)acc;                                                                                          \
         (void)position, (void)first;                                                                                   \
-        for (int64_t r = 0; r < rows; r++, xs += pitch)                                                                 \
+        for (int64_t r = 0; r < rows; r++, xs += pitch)                                                                \
             SIMD for (int64_t c = 0; c < cols; c++) {                                                                  \
                 const A v = (A)xs[c], best = member[c];                                                                \
                 member[c] = update;                                                                                    \
@@ -122,10 +124,10 @@ static void row_min_f32(od_accumulator *acc, int64_t *position, const void *x, i
     }
 #define ARG_COLUMNS(name, T, A, member, better)                                                                        \
     static void columns_##name(od_accumulator *acc, int64_t *position, const void *x, int64_t rows, int64_t cols,      \
-                               int64_t pitch, int64_t first) {                                                                        \
+                               int64_t pitch, int64_t first) {                                                         \
         const T *xs = x;                                                                                               \
         A *member = (A *)acc;                                                                                          \
-        for (int64_t r = 0; r < rows; r++, xs += pitch, first++)                                                        \
+        for (int64_t r = 0; r < rows; r++, xs += pitch, first++)                                                       \
             SIMD for (int64_t c = 0; c < cols; c++) {                                                                  \
                 const A v = (A)xs[c], best = member[c];                                                                \
                 const int64_t at = position[c];                                                                        \

@@ -89,11 +89,15 @@
 static inline int32_t divide_i32(int32_t a, int32_t b) {
     return b == 0 ? 0 : b == -1 ? (int32_t)(0u - (uint32_t)a) : a / b;
 }
-static inline int32_t remainder_i32(int32_t a, int32_t b) { return b == 0 || b == -1 ? 0 : a % b; }
+static inline int32_t remainder_i32(int32_t a, int32_t b) {
+    return b == 0 || b == -1 ? 0 : a % b;
+}
 static inline int64_t divide_i64(int64_t a, int64_t b) {
     return b == 0 ? 0 : b == -1 ? (int64_t)(0u - (uint64_t)a) : a / b;
 }
-static inline int64_t remainder_i64(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
+static inline int64_t remainder_i64(int64_t a, int64_t b) {
+    return b == 0 || b == -1 ? 0 : a % b;
+}
 
 FLOAT_STEPS(f32, float)
 FLOAT_STEPS(f64, double)
@@ -146,8 +150,7 @@ LIBM1(cos_far, float, cosf)
 /* A block with a finite number beyond the reach of the short reduction goes to libm as a whole. */
 static int has_far(const float *x, int64_t n) {
     int far = 0;
-    SIMD_SUM(far) for (int64_t i = 0; i < n; i++)
-        far += abs32(x[i]) > TRIGONOMETRIC_LIMIT && abs32(x[i]) < INFINITY;
+    SIMD_SUM(far) for (int64_t i = 0; i < n; i++) far += abs32(x[i]) > TRIGONOMETRIC_LIMIT && abs32(x[i]) < INFINITY;
     return far;
 }
 static void sin_f32(void *out, const void *a, const void *b, const void *c, int64_t n) {
@@ -168,7 +171,8 @@ LIBM2(atan2_f32, float, atan2f)
 LIBM2(atan2_f64, double, atan2)
 LIBM1(sigmoid_f64, double, sigmoid)
 #define LIBM_BOTH(X) X(tan) X(asin) X(acos) X(asinh) X(acosh) X(atanh) X(erfc)
-#define LIBM_F64(X) X(exp) X(log) X(sin) X(cos) X(tanh) X(erf) X(atan) X(expm1) X(log1p) X(exp2) X(log2) X(log10) X(sinh) X(cosh)
+#define LIBM_F64(X)                                                                                                    \
+    X(exp) X(log) X(sin) X(cos) X(tanh) X(erf) X(atan) X(expm1) X(log1p) X(exp2) X(log2) X(log10) X(sinh) X(cosh)
 #define LIBM_STEP32(name) LIBM1(name##_f32, float, name##f)
 #define LIBM_STEP64(name) LIBM1(name##_f64, double, name)
 LIBM_BOTH(LIBM_STEP32)

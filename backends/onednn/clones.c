@@ -19,12 +19,15 @@ static int has_avx512(void) {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 #endif
-static int has_baseline(void) { return 1; }
+static int has_baseline(void) {
+    return 1;
+}
 
 static const struct clone {
     const od_kernels *kernels;
     int (*runs_here)(void);
-} clones[] = { /* best first */
+} clones[] = {
+    /* best first */
 #ifdef OD_X86_CLONES
     {&od_kernels_avx512, has_avx512},
     {&od_kernels_avx2, has_avx2},

@@ -33,12 +33,13 @@ typedef void (*od_combine_columns_fn)(od_accumulator *acc, int64_t *position, co
 
 /* One row of softmax in F32 registers. */
 typedef struct od_row_kernels {
-    float (*max)(const float *x, int64_t n);                                /* NaN wins */
-    double (*exp_sum)(float *out, const float *x, float shift, int64_t n);  /* out = e^(x - shift); NULL: the sum alone */
+    float (*max)(const float *x, int64_t n); /* NaN wins */
+    double (*exp_sum)(float *out, const float *x, float shift,
+                      int64_t n); /* out = e^(x - shift); NULL: the sum alone */
     double (*dot)(const float *a, const float *b, int64_t n);
     double (*sum)(const float *a, int64_t n);
-    void (*scale)(float *out, const float *x, float factor, int64_t n);     /* x * factor */
-    void (*shift)(float *out, const float *x, float shift, float log_sum, int64_t n); /* (x - shift) - log_sum */
+    void (*scale)(float *out, const float *x, float factor, int64_t n);                     /* x * factor */
+    void (*shift)(float *out, const float *x, float shift, float log_sum, int64_t n);       /* (x - shift) - log_sum */
     void (*backward)(float *out, const float *g, const float *y, float sum, int64_t n);     /* y * (g - sum) */
     void (*backward_log)(float *out, const float *g, const float *y, float sum, int64_t n); /* g - e^y * sum */
 } od_row_kernels;
@@ -48,18 +49,18 @@ typedef void (*od_small_matmul_fn)(void *c, const void *a, const void *b, int64_
                                    int64_t ca, int64_t ldb, int64_t ldc);
 
 typedef struct od_kernels {
-    const char *name; /* "avx2" */
-    od_step_fn step[RL_INSN_COUNT][4];     /* by instruction and rl_reg; NULL where there is no such instruction */
-    od_step_fn cast[4][RL_DTYPE_COUNT];    /* by the operand's rl_reg and the rl_dtype */
-    od_load_fn load[RL_DTYPE_COUNT];       /* into the dtype's register */
-    od_store_fn store[RL_DTYPE_COUNT];     /* from the dtype's register, which holds a value of the dtype */
-    od_load_fn move[4];                    /* elements of 1, 2, 4, 8 bytes as they are, into a packed block */
+    const char *name;                   /* "avx2" */
+    od_step_fn step[RL_INSN_COUNT][4];  /* by instruction and rl_reg; NULL where there is no such instruction */
+    od_step_fn cast[4][RL_DTYPE_COUNT]; /* by the operand's rl_reg and the rl_dtype */
+    od_load_fn load[RL_DTYPE_COUNT];    /* into the dtype's register */
+    od_store_fn store[RL_DTYPE_COUNT];  /* from the dtype's register, which holds a value of the dtype */
+    od_load_fn move[4];                 /* elements of 1, 2, 4, 8 bytes as they are, into a packed block */
     /* Whole elements past the caches, and the fence that other threads need to see them. */
     void (*stream)(char *out, const char *in, int64_t bytes);
     void (*stream_end)(void);
     void (*fill[4])(void *out, rl_number value, int64_t n);
     void (*iota)(int64_t *out, int64_t start, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride);
-    od_combine_row_fn combine_row[6][4];         /* by rl_combiner and rl_reg */
+    od_combine_row_fn combine_row[6][4]; /* by rl_combiner and rl_reg */
     od_combine_columns_fn combine_columns[6][4];
     od_row_kernels row;
     od_small_matmul_fn small_matmul[4];
@@ -77,10 +78,16 @@ const od_kernels *od_pick_kernels(const char **out_reason);
 /* The register that holds values of a dtype. */
 static inline rl_reg od_register(rl_dtype dtype) {
     switch (dtype) {
-    case RL_F32: case RL_F16: case RL_BF16: return RL_REG_F32;
-    case RL_F64: return RL_REG_F64;
-    case RL_I64: return RL_REG_I64;
-    default: return RL_REG_I32;
+    case RL_F32:
+    case RL_F16:
+    case RL_BF16:
+        return RL_REG_F32;
+    case RL_F64:
+        return RL_REG_F64;
+    case RL_I64:
+        return RL_REG_I64;
+    default:
+        return RL_REG_I32;
     }
 }
 static inline int64_t od_register_bytes(rl_reg reg) {

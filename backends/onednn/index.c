@@ -10,7 +10,9 @@
 #include "slices.h"
 #include "space.h"
 
-static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 static inline int64_t index_at(const char *at, int wide) {
     return wide ? *(const int64_t *)(const void *)at : *(const int32_t *)(const void *)at;
@@ -58,10 +60,14 @@ static void gather_row(gather *self, int64_t row) {
         return;
     }
     switch (self->bytes) {
-    case 1: GATHER_ROW(uint8_t)
-    case 2: GATHER_ROW(uint16_t)
-    case 4: GATHER_ROW(uint32_t)
-    default: GATHER_ROW(uint64_t)
+    case 1:
+        GATHER_ROW(uint8_t)
+    case 2:
+        GATHER_ROW(uint16_t)
+    case 4:
+        GATHER_ROW(uint32_t)
+    default:
+        GATHER_ROW(uint64_t)
     }
 }
 
@@ -121,7 +127,8 @@ rl_status od_gather(rl_backend_stream *stream, const rl_gather_args *args) {
 /* Scatter -------------------------------------------------------------------------------------------------------- */
 
 /* Rows of the last dimension in row-major order; SET moves elements of any dtype, ADD is for f32. */
-static void scatter_row(const rl_scatter_args *args, const char *in, const char *at, char *out, int64_t n, int64_t *bad) {
+static void scatter_row(const rl_scatter_args *args, const char *in, const char *at, char *out, int64_t n,
+                        int64_t *bad) {
     const int64_t last = args->ndim - 1, bytes = od_dtype_bytes((rl_dtype)args->dtype);
     const int wide = args->index_dtype == RL_I64, add = args->mode == RL_SCATTER_ADD;
     const int64_t step = args->out.stride[args->dim] * bytes, si = args->index.stride[last] * (wide ? 8 : 4);
@@ -176,13 +183,16 @@ static rl_status scatter_slice(const rl_host *host, const void *what) {
                       (long long)bad, args->dim, (long long)args->dim_size);
 }
 
-static rl_status plain_scatter(const rl_host *host, const void *args) { return rl_kernel_scatter(host, args); }
+static rl_status plain_scatter(const rl_host *host, const void *args) {
+    return rl_kernel_scatter(host, args);
+}
 
 rl_status od_scatter(rl_backend_stream *stream, const rl_scatter_args *args) {
     static const od_slicing how = OD_SLICING(rl_scatter_args, in, index, out);
     const int64_t bytes = od_dtype_bytes((rl_dtype)args->dtype);
     const int64_t each[OD_SLICE_OPERANDS] = {bytes, args->index_dtype == RL_I64 ? 8 : 4, bytes};
-    const int quick = args->dim_size > 0 && (args->mode == RL_SCATTER_SET || (args->mode == RL_SCATTER_ADD && args->dtype == RL_F32));
+    const int quick =
+        args->dim_size > 0 && (args->mode == RL_SCATTER_SET || (args->mode == RL_SCATTER_ADD && args->dtype == RL_F32));
     (void)stream;
     return od_slice(&how, args, each, quick ? 1.0 : 20.0, quick ? scatter_slice : plain_scatter);
 }

@@ -19,7 +19,9 @@ typedef struct map_call {
     const od_plan *plan;
 } map_call;
 
-static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 static void add_counts(od_space *space, const od_plan *plan, const rl_map_job *job) {
     for (int i = 0; i < plan->n_indices; i++) {
@@ -102,8 +104,8 @@ static void set_views(od_runner *r, const job_space *self, const od_plan *plan) 
     }
     for (int i = 0; i < plan->n_indices; i++) {
         const int k = plan->n_outputs + plan->n_inputs + i;
-        r->index[i] = (od_count){0, n > 2 ? s->stride[k][n - 3] : 0, n > 1 ? s->stride[k][n - 2] : 0,
-                                 s->stride[k][n - 1]};
+        r->index[i] =
+            (od_count){0, n > 2 ? s->stride[k][n - 3] : 0, n > 1 ? s->stride[k][n - 2] : 0, s->stride[k][n - 1]};
     }
 }
 
@@ -125,8 +127,8 @@ static void run_tiles(od_runner *r, const job_space *self, const rl_map_job *job
         }
         for (int n = 0; n < plan->n_indices; n++) {
             od_count *c = &r->index[n];
-            c->start = od_space_offset(s, plan->n_outputs + plan->n_inputs + n, self->outer, o) +
-                       p0 * c->plane_stride + i0 * c->row_stride + j0 * c->col_stride;
+            c->start = od_space_offset(s, plan->n_outputs + plan->n_inputs + n, self->outer, o) + p0 * c->plane_stride +
+                       i0 * c->row_stride + j0 * c->col_stride;
         }
         od_runner_tile(r,
                        (od_box){at_most(self->box.planes, self->all.planes - p0),

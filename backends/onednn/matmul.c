@@ -35,8 +35,12 @@ typedef struct product {
     _Atomic(int) status;
 } product;
 
-static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t parts(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 /* c = alpha * sum + beta * c for a row of sums in registers -------------------------------------------------------- */
 
@@ -60,10 +64,14 @@ static void write_row(const product *self, char *c, void *sums, int64_t n) {
         if (beta != 0.0)
             od_chosen->load[self->dtype](&old, c, 1, n, 0, stride);
         switch (self->reg) {
-        case RL_REG_F32: WRITE_FLOATS(float, (float *)sums, old.f32) break;
-        case RL_REG_F64: WRITE_FLOATS(double, (double *)sums, old.f64) break;
-        case RL_REG_I32: WRITE_INTEGERS(uint32_t, int32_t, (uint32_t *)sums, old.i32) break;
-        default: WRITE_INTEGERS(uint64_t, int64_t, (uint64_t *)sums, old.i64) break;
+        case RL_REG_F32:
+            WRITE_FLOATS(float, (float *)sums, old.f32) break;
+        case RL_REG_F64:
+            WRITE_FLOATS(double, (double *)sums, old.f64) break;
+        case RL_REG_I32:
+            WRITE_INTEGERS(uint32_t, int32_t, (uint32_t *)sums, old.i32) break;
+        default:
+            WRITE_INTEGERS(uint64_t, int64_t, (uint64_t *)sums, old.i64) break;
         }
     }
     if (self->dtype == RL_BOOL)
@@ -85,8 +93,8 @@ DOT(double, double)
 DOT(uint32_t, uint32_t)
 DOT(uint64_t, uint64_t)
 
-static void sum_row(rl_reg reg, void *sums, const char *a, const char *b, int64_t n, int64_t k, int64_t ca,
-                    int64_t rb, int64_t cb) {
+static void sum_row(rl_reg reg, void *sums, const char *a, const char *b, int64_t n, int64_t k, int64_t ca, int64_t rb,
+                    int64_t cb) {
     if (cb == 1 && n >= 4) {
         memset(sums, 0, (size_t)(n * od_register_bytes(reg)));
         od_chosen->small_matmul[reg](sums, a, b, 1, n, k, 0, ca, rb, 0);
@@ -94,10 +102,18 @@ static void sum_row(rl_reg reg, void *sums, const char *a, const char *b, int64_
     }
     for (int64_t j = 0; j < n; j++)
         switch (reg) {
-        case RL_REG_F32: ((float *)sums)[j] = dot_float(a, b + 4 * j * cb, k, ca, rb); break;
-        case RL_REG_F64: ((double *)sums)[j] = dot_double(a, b + 8 * j * cb, k, ca, rb); break;
-        case RL_REG_I32: ((uint32_t *)sums)[j] = dot_uint32_t(a, b + 4 * j * cb, k, ca, rb); break;
-        default: ((uint64_t *)sums)[j] = dot_uint64_t(a, b + 8 * j * cb, k, ca, rb); break;
+        case RL_REG_F32:
+            ((float *)sums)[j] = dot_float(a, b + 4 * j * cb, k, ca, rb);
+            break;
+        case RL_REG_F64:
+            ((double *)sums)[j] = dot_double(a, b + 8 * j * cb, k, ca, rb);
+            break;
+        case RL_REG_I32:
+            ((uint32_t *)sums)[j] = dot_uint32_t(a, b + 4 * j * cb, k, ca, rb);
+            break;
+        default:
+            ((uint64_t *)sums)[j] = dot_uint64_t(a, b + 8 * j * cb, k, ca, rb);
+            break;
         }
 }
 
@@ -129,7 +145,9 @@ static layout layout_of(const matrix *x, int64_t rows, int64_t cols) {
         return (layout){'T', cols == 1 ? rows : x->col};
     return (layout){'N', 0};
 }
-static int has_layout(const matrix *x, int64_t rows, int64_t cols) { return layout_of(x, rows, cols).leading != 0; }
+static int has_layout(const matrix *x, int64_t rows, int64_t cols) {
+    return layout_of(x, rows, cols).leading != 0;
+}
 
 /* Loads a block of a matrix as a packed one in registers. */
 static matrix pack(const product *self, const matrix *x, const char *base, int64_t rows, int64_t cols, char *to) {
@@ -142,9 +160,9 @@ static rl_status library_block(const matrix *a, const matrix *b, const matrix *c
     const layout la = layout_of(a, m, k), lb = layout_of(b, k, n), lc = layout_of(c, m, n);
     dnnl_status_t status;
     if (lc.transposed == 'N')
-        status = dnnl_sgemm(la.transposed, lb.transposed, m, n, k, alpha, (const float *)(const void *)a->base,
-                            la.leading, (const float *)(const void *)b->base, lb.leading, beta,
-                            (float *)(void *)c->base, lc.leading);
+        status =
+            dnnl_sgemm(la.transposed, lb.transposed, m, n, k, alpha, (const float *)(const void *)a->base, la.leading,
+                       (const float *)(const void *)b->base, lb.leading, beta, (float *)(void *)c->base, lc.leading);
     else /* c' = b' a' */
         status = dnnl_sgemm(lb.transposed == 'N' ? 'T' : 'N', la.transposed == 'N' ? 'T' : 'N', n, m, k, alpha,
                             (const float *)(const void *)b->base, lb.leading, (const float *)(const void *)a->base,
@@ -196,12 +214,14 @@ static void run_block(void *context, int thread, int64_t unit) {
                       sums + (r * n + q) * od_register_bytes(self->reg), at_most(ROW_BLOCK, n - q));
 }
 
-static size_t cache_lines(int64_t bytes) { return ((size_t)bytes + 63) / 64 * 64; }
+static size_t cache_lines(int64_t bytes) {
+    return ((size_t)bytes + 63) / 64 * 64;
+}
 
 /*
- * Blocks by shape alone: the library's bits depend on the block. Two of them as soon as each is worth a thread, four for
- * 16 million multiplications, more for hundreds of millions. Blocks of at least 64 rows and 128 columns cost some 2 to 13
- * percent over the whole, narrower ones up to three times as much, since each block packs its operands anew.
+ * Blocks by shape alone: the library's bits depend on the block. Two of them as soon as each is worth a thread, four
+ * for 16 million multiplications, more for hundreds of millions. Blocks of at least 64 rows and 128 columns cost some 2
+ * to 13 percent over the whole, narrower ones up to three times as much, since each block packs its operands anew.
  */
 static double worth_cutting(int64_t units) {
     return units < 2 ? 250e3 : units < 4 ? 16e6 : units < 64 ? 300e6 : INFINITY;
@@ -253,9 +273,10 @@ static rl_status big_product(product *self) {
     od_run(threads, units, run_block, self);
     const int status = self->status;
     if (status != RL_OK)
-        return od_host->fail((rl_status)status, "onednn: matmul: oneDNN failed at a product of (%lld, %lld) and "
-                             "(%lld, %lld)", (long long)self->m, (long long)self->k, (long long)self->k,
-                             (long long)self->n);
+        return od_host->fail((rl_status)status,
+                             "onednn: matmul: oneDNN failed at a product of (%lld, %lld) and "
+                             "(%lld, %lld)",
+                             (long long)self->m, (long long)self->k, (long long)self->k, (long long)self->n);
     return RL_OK;
 }
 
@@ -284,8 +305,13 @@ static void scale_only(const product *self) {
 rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
     (void)stream;
     const rl_dtype dtype = (rl_dtype)args->dtype;
-    product self = {.args = args, .dtype = dtype, .reg = od_register(dtype), .bytes = od_dtype_bytes(dtype),
-                    .m = args->m, .n = args->n, .k = args->k};
+    product self = {.args = args,
+                    .dtype = dtype,
+                    .reg = od_register(dtype),
+                    .bytes = od_dtype_bytes(dtype),
+                    .m = args->m,
+                    .n = args->n,
+                    .k = args->k};
     const int64_t d = args->batch_ndim;
     self.a = (matrix){od_address(&args->a), args->a.stride[d], args->a.stride[d + 1]};
     self.b = (matrix){od_address(&args->b), args->b.stride[d], args->b.stride[d + 1]};
@@ -303,8 +329,7 @@ rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
     }
     const double size = (double)self.m * (double)self.n * (double)self.k;
     if (size <= SMALL && od_is_native(dtype)) {
-        od_run(od_threads(self.batch.count, size * (double)self.batch.count / 4.0), self.batch.count, run_small,
-               &self);
+        od_run(od_threads(self.batch.count, size * (double)self.batch.count / 4.0), self.batch.count, run_small, &self);
         return RL_OK;
     }
     return big_product(&self);

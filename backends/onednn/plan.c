@@ -20,7 +20,7 @@ typedef struct maker {
     uint16_t block_of[OD_MAX_VALUES];
     uint8_t reg[OD_MAX_VALUES];
     uint8_t is_result[OD_MAX_VALUES]; /* some step makes it */
-    uint16_t numbers; /* the value that holds element numbers, or OD_NO_VALUE */
+    uint16_t numbers;                 /* the value that holds element numbers, or OD_NO_VALUE */
     uint16_t n_values;
     float cost;
     od_plan plan;
@@ -30,14 +30,37 @@ typedef struct maker {
 static float cost_of(const rl_insn *insn) {
     const float wide = insn->type == RL_REG_F64 ? 10.0f : 1.0f;
     switch (insn->code) {
-    case RL_INSN_PHILOX: case RL_INSN_UNIFORM: case RL_INSN_NORMAL: return 3.0f;
-    case RL_INSN_FMOD: case RL_INSN_IDIV: case RL_INSN_IREM: return 3.0f;
-    case RL_INSN_EXP: case RL_INSN_LOG: case RL_INSN_TANH: case RL_INSN_ERF: case RL_INSN_ATAN: return 0.5f * wide;
-    case RL_INSN_SIGMOID: return 0.5f * wide;
-    case RL_INSN_SIN: case RL_INSN_COS: case RL_INSN_EXPM1: case RL_INSN_LOG1P: return 1.0f * wide;
-    case RL_INSN_EXP2: case RL_INSN_LOG2: case RL_INSN_LOG10: case RL_INSN_SINH: case RL_INSN_COSH: return 1.0f * wide;
-    case RL_INSN_POW: return 2.0f * wide;
-    default: return insn->code > RL_INSN_BASE_END ? 10.0f : 0.08f;
+    case RL_INSN_PHILOX:
+    case RL_INSN_UNIFORM:
+    case RL_INSN_NORMAL:
+        return 3.0f;
+    case RL_INSN_FMOD:
+    case RL_INSN_IDIV:
+    case RL_INSN_IREM:
+        return 3.0f;
+    case RL_INSN_EXP:
+    case RL_INSN_LOG:
+    case RL_INSN_TANH:
+    case RL_INSN_ERF:
+    case RL_INSN_ATAN:
+        return 0.5f * wide;
+    case RL_INSN_SIGMOID:
+        return 0.5f * wide;
+    case RL_INSN_SIN:
+    case RL_INSN_COS:
+    case RL_INSN_EXPM1:
+    case RL_INSN_LOG1P:
+        return 1.0f * wide;
+    case RL_INSN_EXP2:
+    case RL_INSN_LOG2:
+    case RL_INSN_LOG10:
+    case RL_INSN_SINH:
+    case RL_INSN_COSH:
+        return 1.0f * wide;
+    case RL_INSN_POW:
+        return 2.0f * wide;
+    default:
+        return insn->code > RL_INSN_BASE_END ? 10.0f : 0.08f;
     }
 }
 
@@ -86,14 +109,18 @@ static void add_random(maker *m, uint16_t value, const rl_insn *insn) {
 #define OPERANDS(NAME, number, operands, types, text) [number] = operands,
 static const uint8_t operand_count[RL_INSN_COUNT] = {RL_INSN_LIST(OPERANDS)};
 
-static int is_comparison(int code) { return code >= RL_INSN_EQ && code <= RL_INSN_GE; }
+static int is_comparison(int code) {
+    return code >= RL_INSN_EQ && code <= RL_INSN_GE;
+}
 
 static int add_insn(maker *m, uint16_t value) {
     const rl_insn *insn = &m->program->insns[value];
     m->reg[value] = insn->type;
     m->cost += cost_of(insn);
     switch (insn->code) {
-    case RL_INSN_INPUT: add_input(m, value, insn); return 1;
+    case RL_INSN_INPUT:
+        add_input(m, value, insn);
+        return 1;
     case RL_INSN_SCALAR:
         m->scalars[m->plan.n_scalars++] = (od_plan_scalar){value, (uint8_t)insn->imm, insn->type};
         return 1;
@@ -101,7 +128,11 @@ static int add_insn(maker *m, uint16_t value) {
         m->reg[value] = RL_REG_I64;
         add_index(m, value, (int16_t)insn->imm);
         return 1;
-    case RL_INSN_PHILOX: case RL_INSN_UNIFORM: case RL_INSN_NORMAL: add_random(m, value, insn); return 1;
+    case RL_INSN_PHILOX:
+    case RL_INSN_UNIFORM:
+    case RL_INSN_NORMAL:
+        add_random(m, value, insn);
+        return 1;
     case RL_INSN_CAST: {
         const rl_reg from = (rl_reg)m->reg[insn->a], to = od_register((rl_dtype)insn->dtype);
         m->reg[value] = (uint8_t)to;
@@ -111,7 +142,8 @@ static int add_insn(maker *m, uint16_t value) {
             add_step(m, m->kernels->cast[from][insn->dtype], value, insn->a, insn->a, insn->a);
         return 1;
     }
-    default: break;
+    default:
+        break;
     }
     od_step_fn fn = insn->code < RL_INSN_COUNT && insn->type < 4 ? m->kernels->step[insn->code][insn->type] : NULL;
     if (is_comparison(insn->code))
@@ -136,7 +168,9 @@ static void add_outputs(maker *m) {
             add_step(m, m->kernels->cast[from][dtype], cast, value, value, value);
             value = cast;
         }
-        *out = (od_plan_output){.value = value, .dtype = (uint8_t)dtype, .bytes = (uint8_t)od_dtype_bytes(dtype),
+        *out = (od_plan_output){.value = value,
+                                .dtype = (uint8_t)dtype,
+                                .bytes = (uint8_t)od_dtype_bytes(dtype),
                                 .store = m->kernels->store[dtype]};
         out->direct = m->is_result[value] && od_is_native(dtype);
         for (int j = 0; j < k; j++)
@@ -222,8 +256,9 @@ static od_plan *make_plan(const rl_program *program, const od_kernels *kernels) 
     m->plan.n_outputs = program->n_outputs;
     for (int i = 0; i < program->n_inputs; i++) {
         const rl_dtype dtype = (rl_dtype)program->input_dtype[i];
-        m->plan.inputs[i] = (od_plan_input){OD_NO_VALUE, (uint8_t)dtype, (uint8_t)od_dtype_bytes(dtype),
-                                            (uint8_t)od_is_native(dtype), 0, kernels->load[dtype]};
+        m->plan.inputs[i] = (od_plan_input){
+            OD_NO_VALUE, (uint8_t)dtype,      (uint8_t)od_dtype_bytes(dtype), (uint8_t)od_is_native(dtype),
+            0,           kernels->load[dtype]};
     }
     while (m->n_values < program->n_insns)
         new_value(m, RL_REG_F32);

@@ -29,8 +29,8 @@ typedef struct od_plan_input {
 typedef struct od_plan_output {
     uint16_t value; /* in the register of its dtype */
     uint8_t dtype, bytes;
-    uint8_t direct;    /* the step that makes the value may write to memory at once */
-    uint16_t made_by;  /* that step */
+    uint8_t direct;   /* the step that makes the value may write to memory at once */
+    uint16_t made_by; /* that step */
     od_store_fn store;
 } od_plan_output;
 

@@ -11,9 +11,9 @@
 #include "runner.h"
 #include "space.h"
 
-#define GROUP 512          /* outputs of a group, at most */
-#define CHUNK 65536        /* elements of a unit, at least, where there are that many */
-#define MOST_PARTIALS 128  /* groups times chunks, where there is more than one chunk */
+#define GROUP 512         /* outputs of a group, at most */
+#define CHUNK 65536       /* elements of a unit, at least, where there are that many */
+#define MOST_PARTIALS 128 /* groups times chunks, where there is more than one chunk */
 
 typedef enum way {
     ROWS_WHOLE, /* the reduced elements of several outputs fill one tile */
@@ -40,8 +40,12 @@ typedef struct call {
     combined *partials; /* by group and chunk, where there are several chunks */
 } call;
 
-static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t parts(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 static void add_counts(od_space *space, const od_plan *plan, const rl_reduce_args *args) {
     for (int i = 0; i < plan->n_indices; i++) {
@@ -77,8 +81,12 @@ static void make_spaces(call *self) {
 static int64_t kept_stride(const call *self, int i) {
     return self->kept.stride[self->epi->n_outputs + i][self->kept.ndim - 1];
 }
-static int64_t red_stride(const call *self, int i) { return self->red.stride[i][self->red.ndim - 1]; }
-static int64_t size_of(int64_t x) { return x < 0 ? -x : x; }
+static int64_t red_stride(const call *self, int i) {
+    return self->red.stride[i][self->red.ndim - 1];
+}
+static int64_t size_of(int64_t x) {
+    return x < 0 ? -x : x;
+}
 
 static way choose_way(const call *self) {
     const int64_t cols = self->kept.shape[self->kept.ndim - 1], n = self->red.shape[self->red.ndim - 1];
@@ -108,7 +116,8 @@ static void cut(call *self) {
             self->in_memory &= kept_stride(self, i) == self->pro->inputs[i].bytes &&
                                red_stride(self, i) % self->pro->inputs[i].bytes == 0;
         /* rows of the tile, along the reduced dimension */
-        self->tile_cols = at_most(inner, at_most(OD_COLUMN_ROWS, self->in_memory ? OD_COLUMN_ROWS : tile / self->group));
+        self->tile_cols =
+            at_most(inner, at_most(OD_COLUMN_ROWS, self->in_memory ? OD_COLUMN_ROWS : tile / self->group));
     } else {
         const int64_t fill = CHUNK / (red->count > 0 ? red->count : 1);
         self->group = at_most(cols, at_most(GROUP, fill > 1 ? fill : 1));
@@ -145,21 +154,37 @@ static void start(const call *self, combined *acc, int64_t n) {
         od_accumulator first = {.i = 0};
         switch (self->args->combiner[k]) {
         case RL_COMBINE_PROD:
-            if (is_float) first.f = 1.0; else first.i = 1;
+            if (is_float)
+                first.f = 1.0;
+            else
+                first.i = 1;
             break;
         case RL_COMBINE_MAX:
-            if (is_float) first.f = -INFINITY; else first.i = narrow ? INT32_MIN : INT64_MIN;
+            if (is_float)
+                first.f = -INFINITY;
+            else
+                first.i = narrow ? INT32_MIN : INT64_MIN;
             break;
         case RL_COMBINE_MIN:
-            if (is_float) first.f = INFINITY; else first.i = narrow ? INT32_MAX : INT64_MAX;
+            if (is_float)
+                first.f = INFINITY;
+            else
+                first.i = narrow ? INT32_MAX : INT64_MAX;
             break;
         case RL_COMBINE_ARGMAX:
-            if (is_float) first.f = -INFINITY; else first.i = INT64_MIN;
+            if (is_float)
+                first.f = -INFINITY;
+            else
+                first.i = INT64_MIN;
             break;
         case RL_COMBINE_ARGMIN:
-            if (is_float) first.f = INFINITY; else first.i = INT64_MAX;
+            if (is_float)
+                first.f = INFINITY;
+            else
+                first.i = INT64_MAX;
             break;
-        default: break;
+        default:
+            break;
         }
         for (int64_t i = 0; i < n; i++) {
             acc->value[k][i] = first;
@@ -265,8 +290,8 @@ static void aim(work *w, int64_t which, int64_t outer, int64_t row, int64_t col)
     for (int i = 0; i < self->pro->n_inputs + self->pro->n_indices; i++) {
         const int64_t down = red->ndim > 1 ? red->stride[i][last - 1] : 0, across = red->stride[i][last];
         const int64_t aside = kept->stride[self->epi->n_outputs + i][klast];
-        const int64_t offset = od_space_offset(red, i, red->ndim > 1 ? last - 1 : 0, outer) + row * down +
-                               col * across + which * aside;
+        const int64_t offset =
+            od_space_offset(red, i, red->ndim > 1 ? last - 1 : 0, outer) + row * down + col * across + which * aside;
         const int64_t rows = self->way == ROWS ? down : self->way == COLUMNS ? across : aside;
         const int64_t cols = self->way == COLUMNS ? aside : across;
         if (i < self->pro->n_inputs)

@@ -25,7 +25,8 @@ void od_runner_init(od_runner *self, const od_plan *plan, const rl_number *scala
     for (int i = 0; i < plan->n_indices; i++)
         self->value[plan->indices[i].value] = block(self, plan->indices[i].value);
     for (int i = 0; i < plan->n_pairs; i++)
-        memcpy(&self->value[plan->pairs[i].value], &(const rl_number *){&scalars[plan->pairs[i].scalar]}, sizeof(char *));
+        memcpy(&self->value[plan->pairs[i].value], &(const rl_number *){&scalars[plan->pairs[i].scalar]},
+               sizeof(char *));
     od_runner_forget(self);
 }
 
@@ -84,7 +85,8 @@ static inline int goes_straight(const od_runner *self, int k, od_box box, uint32
 void od_runner_tile(od_runner *self, od_box box, int keep) {
     const od_plan *plan = self->plan;
     const int64_t n = box.planes * box.rows * box.cols;
-    if (box.cols != self->loaded_box.cols || box.rows != self->loaded_box.rows || box.planes != self->loaded_box.planes) {
+    if (box.cols != self->loaded_box.cols || box.rows != self->loaded_box.rows ||
+        box.planes != self->loaded_box.planes) {
         self->loaded_box = box;
         od_runner_forget(self);
     }

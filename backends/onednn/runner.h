@@ -24,8 +24,8 @@ typedef struct od_count { /* the same for indices and numbers, which count inste
 typedef struct od_runner {
     const od_plan *plan;
     const rl_number *scalars;
-    int past_caches;                  /* results are too big to stay there: see od_runner_tile */
-    int64_t spread;                   /* elements of the scalars' blocks that are filled */
+    int past_caches; /* results are too big to stay there: see od_runner_tile */
+    int64_t spread;  /* elements of the scalars' blocks that are filled */
     od_view in[RL_MAX_INPUTS], out[RL_MAX_OUTPUTS];
     od_count index[RL_MAX_DIMS + 1];
     const char *loaded[RL_MAX_INPUTS]; /* where a block's content comes from, to load what does not move but once */

@@ -37,13 +37,13 @@ typedef struct held {
 #define FLOAT_SCANS(t, T)                                                                                              \
     SCAN(sum_##t, T, double, f, (double), v += e)                                                                      \
     SCAN(prod_##t, T, double, f, (double), v *= e)                                                                     \
-    SCAN(max_##t, T, double, f, (double), if (FLOAT_TAKE(e, v, TAKE_MAX)) (v = e, position = at + i))                  \
-    SCAN(min_##t, T, double, f, (double), if (FLOAT_TAKE(e, v, TAKE_MIN)) (v = e, position = at + i))
+    SCAN(max_##t, T, double, f, (double), if (FLOAT_TAKE(e, v, TAKE_MAX))(v = e, position = at + i))                   \
+    SCAN(min_##t, T, double, f, (double), if (FLOAT_TAKE(e, v, TAKE_MIN))(v = e, position = at + i))
 #define INTEGER_SCANS(t, T, U)                                                                                         \
     SCAN(sum_##t, U, U, i, (uint64_t), v += e)                                                                         \
     SCAN(prod_##t, U, U, i, (uint64_t), v *= e)                                                                        \
-    SCAN(max_##t, T, T, i, (uint64_t), if (TAKE_MAX(e, v)) (v = e, position = at + i))                                 \
-    SCAN(min_##t, T, T, i, (uint64_t), if (TAKE_MIN(e, v)) (v = e, position = at + i))
+    SCAN(max_##t, T, T, i, (uint64_t), if (TAKE_MAX(e, v))(v = e, position = at + i))                                  \
+    SCAN(min_##t, T, T, i, (uint64_t), if (TAKE_MIN(e, v))(v = e, position = at + i))
 FLOAT_SCANS(f32, float)
 FLOAT_SCANS(f64, double)
 INTEGER_SCANS(i32, int32_t, uint32_t)
@@ -51,17 +51,29 @@ INTEGER_SCANS(i64, int64_t, uint64_t)
 
 #define DISPATCH(t, T, U)                                                                                              \
     switch (op) {                                                                                                      \
-    case RL_SCAN_SUM: sum_##t((U *)x, n, at, h, positions); break;                                                     \
-    case RL_SCAN_PROD: prod_##t((U *)x, n, at, h, positions); break;                                                   \
-    case RL_SCAN_MAX: max_##t((T *)x, n, at, h, positions); break;                                                     \
-    default: min_##t((T *)x, n, at, h, positions); break;                                                              \
+    case RL_SCAN_SUM:                                                                                                  \
+        sum_##t((U *)x, n, at, h, positions);                                                                          \
+        break;                                                                                                         \
+    case RL_SCAN_PROD:                                                                                                 \
+        prod_##t((U *)x, n, at, h, positions);                                                                         \
+        break;                                                                                                         \
+    case RL_SCAN_MAX:                                                                                                  \
+        max_##t((T *)x, n, at, h, positions);                                                                          \
+        break;                                                                                                         \
+    default:                                                                                                           \
+        min_##t((T *)x, n, at, h, positions);                                                                          \
+        break;                                                                                                         \
     }
 static void scan_piece(rl_reg reg, uint32_t op, void *x, int64_t n, int64_t at, held *h, int64_t *positions) {
     switch (reg) {
-    case RL_REG_F32: DISPATCH(f32, float, float) break;
-    case RL_REG_F64: DISPATCH(f64, double, double) break;
-    case RL_REG_I32: DISPATCH(i32, int32_t, uint32_t) break;
-    default: DISPATCH(i64, int64_t, uint64_t) break;
+    case RL_REG_F32:
+        DISPATCH(f32, float, float) break;
+    case RL_REG_F64:
+        DISPATCH(f64, double, double) break;
+    case RL_REG_I32:
+        DISPATCH(i32, int32_t, uint32_t) break;
+    default:
+        DISPATCH(i64, int64_t, uint64_t) break;
     }
 }
 
@@ -90,8 +102,8 @@ static void scan_line(const rl_scan_args *args, const int64_t *index) {
         scan_piece(reg, args->op, &x, count, at, &h, args->has_indices ? positions : NULL);
         if (half || dtype == RL_BOOL)
             od_chosen->cast[reg][dtype](&y, &x, NULL, NULL, count);
-        od_chosen->store[dtype](od_address(&args->out) + out + at * so, half || dtype == RL_BOOL ? &y : &x, 1, count,
-                                0, so);
+        od_chosen->store[dtype](od_address(&args->out) + out + at * so, half || dtype == RL_BOOL ? &y : &x, 1, count, 0,
+                                so);
         if (args->has_indices) {
             const int64_t sp = args->indices.stride[args->dim] * 8;
             od_chosen->store[RL_I64](od_address(&args->indices) + where + at * sp, positions, 1, count, 0, sp);
@@ -116,7 +128,9 @@ static rl_status scan_slice(const rl_host *host, const void *what) {
     }
 }
 
-static rl_status plain_scan(const rl_host *host, const void *args) { return rl_kernel_scan(host, args); }
+static rl_status plain_scan(const rl_host *host, const void *args) {
+    return rl_kernel_scan(host, args);
+}
 
 rl_status od_scan(rl_backend_stream *stream, const rl_scan_args *args) {
     static const od_slicing with = OD_SLICING(rl_scan_args, in, out, indices);

@@ -18,8 +18,11 @@ typedef struct od_slicing { /* where the parts of an args struct are */
     size_t operand[OD_SLICE_OPERANDS]; /* 0: there are fewer */
 } od_slicing;
 #define OD_SLICING(T, a, b, c)                                                                                         \
-    {sizeof(T), offsetof(T, ndim), offsetof(T, shape), offsetof(T, dim),                                               \
-     {offsetof(T, a), offsetof(T, b), offsetof(T, c)}}
+    {                                                                                                                  \
+        sizeof(T), offsetof(T, ndim), offsetof(T, shape), offsetof(T, dim), {                                          \
+            offsetof(T, a), offsetof(T, b), offsetof(T, c)                                                             \
+        }                                                                                                              \
+    }
 
 /* Does one slice. `host` keeps the sentence of a failure for od_slice. */
 typedef rl_status (*od_slice_fn)(const rl_host *host, const void *args);

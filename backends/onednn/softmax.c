@@ -10,7 +10,7 @@
 typedef struct rows {
     rl_dtype dtype;
     int log;
-    int64_t n, bytes, along[3]; /* elements of a row, bytes of one, strides along the row in bytes */
+    int64_t n, bytes, along[3];   /* elements of a row, bytes of one, strides along the row in bytes */
     const rl_operand *operand[3]; /* the last is the output */
     int n_operands;
     od_space space; /* of the rows: offsets of the operands */
@@ -97,20 +97,26 @@ static rl_status run(rows *self, int64_t ndim, const int64_t *shape, int dim, co
     return RL_OK;
 }
 
-static rl_status plain_softmax(const rl_host *host, const void *args) { return rl_kernel_softmax(host, args); }
-static rl_status plain_backward(const rl_host *host, const void *args) { return rl_kernel_softmax_backward(host, args); }
+static rl_status plain_softmax(const rl_host *host, const void *args) {
+    return rl_kernel_softmax(host, args);
+}
+static rl_status plain_backward(const rl_host *host, const void *args) {
+    return rl_kernel_softmax_backward(host, args);
+}
 
 static rl_status softmax(rl_backend_stream *stream, const void *what) {
-    static const od_slicing how = {sizeof(rl_softmax_args), offsetof(rl_softmax_args, ndim),
-                                   offsetof(rl_softmax_args, shape), offsetof(rl_softmax_args, dim),
+    static const od_slicing how = {sizeof(rl_softmax_args),
+                                   offsetof(rl_softmax_args, ndim),
+                                   offsetof(rl_softmax_args, shape),
+                                   offsetof(rl_softmax_args, dim),
                                    {offsetof(rl_softmax_args, in), offsetof(rl_softmax_args, out), 0}};
     static const int64_t wide[OD_SLICE_OPERANDS] = {8, 8, 0};
     const rl_softmax_args *args = what;
     (void)stream;
     if (args->dtype == RL_F64)
         return od_slice(&how, args, wide, 40.0, plain_softmax);
-    rows self = {.dtype = (rl_dtype)args->dtype, .log = (int)args->log, .operand = {&args->in, &args->out},
-                 .n_operands = 2};
+    rows self = {
+        .dtype = (rl_dtype)args->dtype, .log = (int)args->log, .operand = {&args->in, &args->out}, .n_operands = 2};
     return run(&self, args->ndim, args->shape, args->dim, "softmax");
 }
 
@@ -121,8 +127,10 @@ static rl_status softmax_backward(rl_backend_stream *stream, const void *what) {
     (void)stream;
     if (args->dtype == RL_F64)
         return od_slice(&how, args, wide, 40.0, plain_backward);
-    rows self = {.dtype = (rl_dtype)args->dtype, .log = (int)args->log,
-                 .operand = {&args->grad_out, &args->out, &args->grad_in}, .n_operands = 3};
+    rows self = {.dtype = (rl_dtype)args->dtype,
+                 .log = (int)args->log,
+                 .operand = {&args->grad_out, &args->out, &args->grad_in},
+                 .n_operands = 3};
     return run(&self, args->ndim, args->shape, args->dim, "softmax_backward");
 }
 

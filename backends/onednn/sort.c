@@ -123,7 +123,9 @@ static rl_status sort_slice(const rl_host *host, const void *what) {
     }
 }
 
-static rl_status plain_sort(const rl_host *host, const void *args) { return rl_kernel_sort(host, args); }
+static rl_status plain_sort(const rl_host *host, const void *args) {
+    return rl_kernel_sort(host, args);
+}
 
 rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args) {
     static const od_slicing how = OD_SLICING(rl_sort_args, in, values, indices);

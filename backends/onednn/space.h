@@ -20,8 +20,8 @@ typedef struct od_space {
     int64_t stride[OD_MAX_OPERANDS][RL_MAX_DIMS];
 } od_space;
 
-/* Starts with the dimensions in `dims` (a bit mask) of a shape; operands follow, with strides times `scale` (bytes), and
- * get the numbers 0, 1, ... */
+/* Starts with the dimensions in `dims` (a bit mask) of a shape; operands follow, with strides times `scale` (bytes),
+ * and get the numbers 0, 1, ... */
 void od_space_init(od_space *self, int64_t ndim, const int64_t *shape, uint32_t dims);
 int od_space_add(od_space *self, const int64_t *stride, int64_t scale);
 /* Merges, and with `sort` first orders the dimensions. */

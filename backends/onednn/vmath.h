@@ -2,9 +2,10 @@
 /*
  * Elementary functions without branches, tables or calls, so that the compiler makes vector loops of them.
  *
- * Sources: S. Moshier's Cephes (expf, logf, tanhf, atanf: polynomials), FreeBSD's msun (log in double: e_log.c; sine and
- * cosine in double on [-pi/4, pi/4]: k_sinf.c, k_cosf.c; two-part pi/2: e_rem_pio2f.c), N. Juffa's erff (two intervals,
- * below one ulp). What cancels in single precision is done in double with polynomials just good enough for it.
+ * Sources: S. Moshier's Cephes (expf, logf, tanhf, atanf: polynomials), FreeBSD's msun (log in double: e_log.c; sine
+ * and cosine in double on [-pi/4, pi/4]: k_sinf.c, k_cosf.c; two-part pi/2: e_rem_pio2f.c), N. Juffa's erff (two
+ * intervals, below one ulp). What cancels in single precision is done in double with polynomials just good enough for
+ * it.
  */
 #ifndef RUSHLIGHT_BACKENDS_ONEDNN_VMATH_H
 #define RUSHLIGHT_BACKENDS_ONEDNN_VMATH_H
@@ -41,7 +42,9 @@ static inline double float64(uint64_t u) {
     memcpy(&x, &u, 8);
     return x;
 }
-static inline float abs32(float x) { return float32(bits32(x) & 0x7fffffffu); }
+static inline float abs32(float x) {
+    return float32(bits32(x) & 0x7fffffffu);
+}
 static inline float sign32(float magnitude, float sign) {
     return float32((bits32(magnitude) & 0x7fffffffu) | (bits32(sign) & 0x80000000u));
 }
@@ -146,8 +149,12 @@ static inline double log_of_double(double x) {
     double m = float64((i & 0xfffffffffffffu) + 0x3fe6a09e667f3bcdu);
     return MULADD64(k, 0.69314718055994530942, log_poly64(m - 1.0));
 }
-static inline float v_log2(float x) { return log_edges((float)(log_of_float(x) * 1.44269504088896340736), x); }
-static inline float v_log10(float x) { return log_edges((float)(log_of_float(x) * 0.43429448190325182765), x); }
+static inline float v_log2(float x) {
+    return log_edges((float)(log_of_float(x) * 1.44269504088896340736), x);
+}
+static inline float v_log10(float x) {
+    return log_edges((float)(log_of_float(x) * 0.43429448190325182765), x);
+}
 static inline float v_log1p(float x) {
     double u = 1.0 + (double)x;
     double r = log_of_double(u) + ((double)x - (u - 1.0)) / u; /* what 1 + x lost comes back */
@@ -211,7 +218,7 @@ static inline float v_tanh(float x) {
     p = MULADD(p, z, 1.33314422036e-1f);
     p = MULADD(p, z, -3.33332819422e-1f);
     float small = sign32(MULADD(p * z, x, x), x); /* the sign of -0 too */
-    float e = v_exp_short(-2.0f * a); /* 1 - 2e / (1 + e) */
+    float e = v_exp_short(-2.0f * a);             /* 1 - 2e / (1 + e) */
     float large = sign32(1.0f - (e + e) / (1.0f + e), x);
     large = x != x ? x : large;
     return a < 0.625f ? small : large;
@@ -273,8 +280,12 @@ static inline float sin_quadrant(float x, uint32_t quadrant) {
     float y = (float)((q & 1u) ? c : s);
     return float32(bits32(y) ^ ((q & 2u) << 30));
 }
-static inline float v_sin(float x) { return x == 0.0f ? x : sin_quadrant(x, 0); }
-static inline float v_cos(float x) { return sin_quadrant(x, 1); }
+static inline float v_sin(float x) {
+    return x == 0.0f ? x : sin_quadrant(x, 0);
+}
+static inline float v_cos(float x) {
+    return sin_quadrant(x, 1);
+}
 
 /* By bits: joined conditions would become branches, which stop the vectorizer. */
 static inline float pick(int32_t condition, float yes, float no) {

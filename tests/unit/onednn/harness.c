@@ -137,15 +137,34 @@ void fill_random(void *to, rl_dtype dtype, int64_t n) {
         const double f = random_float();
         const int64_t k = draw_below(5) ? draw_below(21) - 10 : (int64_t)draw();
         switch (dtype) {
-        case RL_F32: ((float *)to)[i] = (float)f; break;
-        case RL_F64: ((double *)to)[i] = f; break;
-        case RL_F16: ((uint16_t *)to)[i] = rl_f16_from_f64(f); break;
-        case RL_BF16: ((uint16_t *)to)[i] = rl_bf16_from_f64(f); break;
-        case RL_I8: case RL_U8: ((uint8_t *)to)[i] = (uint8_t)k; break;
-        case RL_I16: ((uint16_t *)to)[i] = (uint16_t)k; break;
-        case RL_I32: ((uint32_t *)to)[i] = (uint32_t)k; break;
-        case RL_I64: ((int64_t *)to)[i] = k; break;
-        default: ((uint8_t *)to)[i] = (uint8_t)(draw() >> 40 & 1u); break;
+        case RL_F32:
+            ((float *)to)[i] = (float)f;
+            break;
+        case RL_F64:
+            ((double *)to)[i] = f;
+            break;
+        case RL_F16:
+            ((uint16_t *)to)[i] = rl_f16_from_f64(f);
+            break;
+        case RL_BF16:
+            ((uint16_t *)to)[i] = rl_bf16_from_f64(f);
+            break;
+        case RL_I8:
+        case RL_U8:
+            ((uint8_t *)to)[i] = (uint8_t)k;
+            break;
+        case RL_I16:
+            ((uint16_t *)to)[i] = (uint16_t)k;
+            break;
+        case RL_I32:
+            ((uint32_t *)to)[i] = (uint32_t)k;
+            break;
+        case RL_I64:
+            ((int64_t *)to)[i] = k;
+            break;
+        default:
+            ((uint8_t *)to)[i] = (uint8_t)(draw() >> 40 & 1u);
+            break;
         }
     }
 }
@@ -254,8 +273,12 @@ static double value_at(const unsigned char *base, rl_dtype dtype, uint64_t i) {
     float f;
     uint16_t h;
     switch (dtype) {
-    case RL_F32: memcpy(&f, base + 4 * i, 4); return (double)f;
-    case RL_F64: memcpy(&x, base + 8 * i, 8); return x;
+    case RL_F32:
+        memcpy(&f, base + 4 * i, 4);
+        return (double)f;
+    case RL_F64:
+        memcpy(&x, base + 8 * i, 8);
+        return x;
     default:
         memcpy(&h, base + 2 * i, 2);
         return (double)(dtype == RL_F16 ? rl_f32_from_f16(h) : rl_f32_from_bf16(h));
@@ -344,10 +367,11 @@ static rl_dtype random_dtype(void) {
 
 /* Instructions whose results are the same bits everywhere. */
 static const uint8_t exact[] = {
-    RL_INSN_ADD, RL_INSN_SUB, RL_INSN_MUL, RL_INSN_DIV, RL_INSN_FMA, RL_INSN_NEG, RL_INSN_ABS, RL_INSN_MIN,
-    RL_INSN_MAX, RL_INSN_IDIV, RL_INSN_IREM, RL_INSN_EQ, RL_INSN_NE, RL_INSN_LT, RL_INSN_LE, RL_INSN_GT, RL_INSN_GE,
-    RL_INSN_SELECT, RL_INSN_AND, RL_INSN_OR, RL_INSN_XOR, RL_INSN_NOT, RL_INSN_SHL, RL_INSN_SHR, RL_INSN_SQRT,
-    RL_INSN_FLOOR, RL_INSN_CEIL, RL_INSN_TRUNC, RL_INSN_ROUND, RL_INSN_CAST, RL_INSN_RECIP, RL_INSN_FMOD};
+    RL_INSN_ADD,   RL_INSN_SUB,  RL_INSN_MUL,   RL_INSN_DIV,    RL_INSN_FMA,   RL_INSN_NEG,  RL_INSN_ABS,
+    RL_INSN_MIN,   RL_INSN_MAX,  RL_INSN_IDIV,  RL_INSN_IREM,   RL_INSN_EQ,    RL_INSN_NE,   RL_INSN_LT,
+    RL_INSN_LE,    RL_INSN_GT,   RL_INSN_GE,    RL_INSN_SELECT, RL_INSN_AND,   RL_INSN_OR,   RL_INSN_XOR,
+    RL_INSN_NOT,   RL_INSN_SHL,  RL_INSN_SHR,   RL_INSN_SQRT,   RL_INSN_FLOOR, RL_INSN_CEIL, RL_INSN_TRUNC,
+    RL_INSN_ROUND, RL_INSN_CAST, RL_INSN_RECIP, RL_INSN_FMOD};
 
 #define OPERANDS(NAME, number, operands, types, text) [number] = {operands, #types[0]},
 static const struct {

@@ -17,7 +17,7 @@
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
-extern rl_host host;              /* threads come from `threads` */
+extern rl_host host; /* threads come from `threads` */
 extern uint32_t threads;
 extern char host_text[512];       /* the last sentence of host.fail */
 extern int scratch_fails;         /* 1: host.scratch gives NULL */
@@ -32,8 +32,8 @@ void close_backend(void);
 /* Calls `test` with each clone that this machine runs. */
 void each_clone(void (*test)(void));
 
-uint64_t draw(void);               /* 64 random bits */
-int64_t draw_below(int64_t n);     /* 0 .. n - 1 */
+uint64_t draw(void);           /* 64 random bits */
+int64_t draw_below(int64_t n); /* 0 .. n - 1 */
 void seed(uint64_t value);
 
 /* Memory twice: [0] for the oracle, [1] for the plugin, equal to begin with, guards included. */

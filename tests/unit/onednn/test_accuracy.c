@@ -38,8 +38,12 @@ EXACT1(exact_asinh, asinhl(x))
 EXACT1(exact_acosh, acoshl(x))
 EXACT1(exact_atanh, atanhl(x))
 EXACT1(exact_erfc, erfcl(x))
-static long double exact_pow(long double x, long double y) { return powl(x, y); }
-static long double exact_atan2(long double y, long double x) { return atan2l(y, x); }
+static long double exact_pow(long double x, long double y) {
+    return powl(x, y);
+}
+static long double exact_atan2(long double y, long double x) {
+    return atan2l(y, x);
+}
 
 typedef struct accuracy {
     const char *name;
@@ -49,18 +53,30 @@ typedef struct accuracy {
     double ulps; /* of F32; F64 is libm's, allowed 4 */
 } accuracy;
 static const accuracy table[] = {
-    {"exp", RL_INSN_EXP, 1, exact_exp, 1.5},         {"log", RL_INSN_LOG, 1, exact_log, 1.5},
-    {"sin", RL_INSN_SIN, 1, exact_sin, 1.0},         {"cos", RL_INSN_COS, 1, exact_cos, 1.0},
-    {"tanh", RL_INSN_TANH, 1, exact_tanh, 2.0},      {"erf", RL_INSN_ERF, 1, exact_erf, 2.0},
-    {"atan", RL_INSN_ATAN, 1, exact_atan, 2.5},      {"expm1", RL_INSN_EXPM1, 1, exact_expm1, 1.0},
-    {"log1p", RL_INSN_LOG1P, 1, exact_log1p, 1.0},   {"rsqrt", RL_INSN_RSQRT, 1, exact_rsqrt, 1.5},
-    {"sigmoid", RL_INSN_SIGMOID, 1, exact_sigmoid, 3.0}, {"exp2", RL_INSN_EXP2, 1, exact_exp2, 1.0},
-    {"log2", RL_INSN_LOG2, 1, exact_log2, 1.0},      {"log10", RL_INSN_LOG10, 1, exact_log10, 1.0},
-    {"tan", RL_INSN_TAN, 1, exact_tan, 1.5},         {"asin", RL_INSN_ASIN, 1, exact_asin, 1.5},
-    {"acos", RL_INSN_ACOS, 1, exact_acos, 1.5},      {"sinh", RL_INSN_SINH, 1, exact_sinh, 1.0},
-    {"cosh", RL_INSN_COSH, 1, exact_cosh, 1.0},      {"asinh", RL_INSN_ASINH, 1, exact_asinh, 2.5},
-    {"acosh", RL_INSN_ACOSH, 1, exact_acosh, 2.5},   {"atanh", RL_INSN_ATANH, 1, exact_atanh, 2.5},
-    {"erfc", RL_INSN_ERFC, 1, exact_erfc, 4.0},      {"pow", RL_INSN_POW, 2, exact_pow, 1.0},
+    {"exp", RL_INSN_EXP, 1, exact_exp, 1.5},
+    {"log", RL_INSN_LOG, 1, exact_log, 1.5},
+    {"sin", RL_INSN_SIN, 1, exact_sin, 1.0},
+    {"cos", RL_INSN_COS, 1, exact_cos, 1.0},
+    {"tanh", RL_INSN_TANH, 1, exact_tanh, 2.0},
+    {"erf", RL_INSN_ERF, 1, exact_erf, 2.0},
+    {"atan", RL_INSN_ATAN, 1, exact_atan, 2.5},
+    {"expm1", RL_INSN_EXPM1, 1, exact_expm1, 1.0},
+    {"log1p", RL_INSN_LOG1P, 1, exact_log1p, 1.0},
+    {"rsqrt", RL_INSN_RSQRT, 1, exact_rsqrt, 1.5},
+    {"sigmoid", RL_INSN_SIGMOID, 1, exact_sigmoid, 3.0},
+    {"exp2", RL_INSN_EXP2, 1, exact_exp2, 1.0},
+    {"log2", RL_INSN_LOG2, 1, exact_log2, 1.0},
+    {"log10", RL_INSN_LOG10, 1, exact_log10, 1.0},
+    {"tan", RL_INSN_TAN, 1, exact_tan, 1.5},
+    {"asin", RL_INSN_ASIN, 1, exact_asin, 1.5},
+    {"acos", RL_INSN_ACOS, 1, exact_acos, 1.5},
+    {"sinh", RL_INSN_SINH, 1, exact_sinh, 1.0},
+    {"cosh", RL_INSN_COSH, 1, exact_cosh, 1.0},
+    {"asinh", RL_INSN_ASINH, 1, exact_asinh, 2.5},
+    {"acosh", RL_INSN_ACOSH, 1, exact_acosh, 2.5},
+    {"atanh", RL_INSN_ATANH, 1, exact_atanh, 2.5},
+    {"erfc", RL_INSN_ERFC, 1, exact_erfc, 4.0},
+    {"pow", RL_INSN_POW, 2, exact_pow, 1.0},
     {"atan2", RL_INSN_ATAN2, 2, exact_atan2, 1.5},
 };
 
@@ -80,9 +96,11 @@ static double from_bits(uint64_t bits, int wide) {
 
 /* Edges, then ordinary numbers, then all bit patterns. */
 static double sample(int i, int wide) {
-    static const double edges[] = {0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, INFINITY, -INFINITY, (double)NAN,
-                                   1e-45, -1e-45, 1.1754943e-38, -1e-40, 3.4028234e38, -3.4028234e38, 88.7, 88.8, -87.3,
-                                   -103.9, -104.1, 16777216.0, 16777215.0, 1e10, -1e10, 0.625, 0.927734375, 1e-4, -1e-8};
+    static const double edges[] = {0.0,    -0.0,          1.0,    -1.0,         0.5,           -0.5,        2.0,
+                                   -2.0,   3.0,           -3.0,   INFINITY,     -INFINITY,     (double)NAN, 1e-45,
+                                   -1e-45, 1.1754943e-38, -1e-40, 3.4028234e38, -3.4028234e38, 88.7,        88.8,
+                                   -87.3,  -103.9,        -104.1, 16777216.0,   16777215.0,    1e10,        -1e10,
+                                   0.625,  0.927734375,   1e-4,   -1e-8};
     if (i < COUNT(edges) * COUNT(edges))
         return edges[i % COUNT(edges)];
     if (i % 3 == 0)
@@ -91,9 +109,11 @@ static double sample(int i, int wide) {
     return ((double)(draw() >> 11) * 0x1p-53 - 0.5) * 2.0 * scale;
 }
 static double second_sample(int i, int wide) {
-    static const double edges[] = {0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, INFINITY, -INFINITY, (double)NAN,
-                                   1e-45, -1e-45, 1.1754943e-38, -1e-40, 3.4028234e38, -3.4028234e38, 88.7, 88.8, -87.3,
-                                   -103.9, -104.1, 16777216.0, 16777215.0, 1e10, -1e10, 0.625, 0.927734375, 1e-4, -1e-8};
+    static const double edges[] = {0.0,    -0.0,          1.0,    -1.0,         0.5,           -0.5,        2.0,
+                                   -2.0,   3.0,           -3.0,   INFINITY,     -INFINITY,     (double)NAN, 1e-45,
+                                   -1e-45, 1.1754943e-38, -1e-40, 3.4028234e38, -3.4028234e38, 88.7,        88.8,
+                                   -87.3,  -103.9,        -104.1, 16777216.0,   16777215.0,    1e10,        -1e10,
+                                   0.625,  0.927734375,   1e-4,   -1e-8};
     return i < COUNT(edges) * COUNT(edges) ? edges[i / COUNT(edges)] : sample(i + N, wide);
 }
 
@@ -118,8 +138,12 @@ static int check(const accuracy *a, int wide) {
     rl_program *p = begin_program();
     const int64_t shape[1] = {N};
     const uint8_t x = put_input(p, dtype), y = put_input(p, dtype);
-    put_output(p, put(p, (rl_insn){.code = (uint8_t)a->code, .type = wide ? RL_REG_F64 : RL_REG_F32, .a = x,
-                                   .b = a->operands > 1 ? y : 0}), dtype);
+    put_output(p,
+               put(p, (rl_insn){.code = (uint8_t)a->code,
+                                .type = wide ? RL_REG_F64 : RL_REG_F32,
+                                .a = x,
+                                .b = a->operands > 1 ? y : 0}),
+               dtype);
     twin_operand *in[2] = {new_operand(dtype, 1, shape, PACKED), new_operand(dtype, 1, shape, PACKED)},
                  *out = new_operand(dtype, 1, shape, PACKED);
     unsigned char *const to[2] = {in[0]->memory->base[1] + 64, in[1]->memory->base[1] + 64};

@@ -156,8 +156,15 @@ static void a_child_goes_on_alone(void **state) {
     task t = new_task();
     const int64_t shape[2] = {300, 300};
     twin_operand *a = new_operand(RL_F32, 2, shape, PACKED), *c = new_operand(RL_F32, 2, shape, PACKED);
-    rl_matmul_args product = {.size = sizeof product, .dtype = RL_F32, .m = 300, .n = 300, .k = 300, .alpha = 1.0,
-                              .a = a->of[1], .b = a->of[1], .c = c->of[1]};
+    rl_matmul_args product = {.size = sizeof product,
+                              .dtype = RL_F32,
+                              .m = 300,
+                              .n = 300,
+                              .k = 300,
+                              .alpha = 1.0,
+                              .a = a->of[1],
+                              .b = a->of[1],
+                              .c = c->of[1]};
     assert_int_equal(run_task(&t), RL_OK);
     assert_int_equal(backend->matmul(stream, &product), RL_OK);
     memcpy(t.out->memory->base[0], t.out->memory->base[1], t.out->memory->bytes);

@@ -62,9 +62,15 @@ static void gathers(void) {
         fill_indices(index, source[c.dim], bad);
         rl_status status[2];
         for (int w = 0; w < 2; w++) {
-            rl_gather_args args = {.size = sizeof args, .dtype = (uint32_t)c.dtype, .index_dtype = (uint32_t)index_dtype,
-                                   .dim = c.dim, .ndim = c.ndim, .dim_size = source[c.dim], .in = in->of[w],
-                                   .index = index->of[w], .out = out->of[w]};
+            rl_gather_args args = {.size = sizeof args,
+                                   .dtype = (uint32_t)c.dtype,
+                                   .index_dtype = (uint32_t)index_dtype,
+                                   .dim = c.dim,
+                                   .ndim = c.ndim,
+                                   .dim_size = source[c.dim],
+                                   .in = in->of[w],
+                                   .index = index->of[w],
+                                   .out = out->of[w]};
             memcpy(args.shape, c.shape, sizeof args.shape);
             host_text[0] = '\0';
             status[w] = w ? backend->gather(stream, &args) : rl_kernel_gather(&host, &args);
@@ -91,9 +97,15 @@ static void scatters(void) {
         fill_indices(index, target[c.dim], bad);
         rl_status status[2];
         for (int w = 0; w < 2; w++) {
-            rl_scatter_args args = {.size = sizeof args, .dtype = (uint32_t)c.dtype,
-                                    .index_dtype = (uint32_t)index_dtype, .dim = c.dim, .ndim = c.ndim, .mode = mode,
-                                    .dim_size = target[c.dim], .in = in->of[w], .index = index->of[w],
+            rl_scatter_args args = {.size = sizeof args,
+                                    .dtype = (uint32_t)c.dtype,
+                                    .index_dtype = (uint32_t)index_dtype,
+                                    .dim = c.dim,
+                                    .ndim = c.ndim,
+                                    .mode = mode,
+                                    .dim_size = target[c.dim],
+                                    .in = in->of[w],
+                                    .index = index->of[w],
                                     .out = out->of[w]};
             memcpy(args.shape, c.shape, sizeof args.shape);
             host_text[0] = '\0';
@@ -117,8 +129,14 @@ static void scans(void) {
         if (draw_below(3) == 0 && c.kind <= GAPS)
             out = in;
         for (int w = 0; w < 2; w++) {
-            rl_scan_args args = {.size = sizeof args, .dtype = (uint32_t)c.dtype, .op = op, .dim = c.dim,
-                                 .ndim = c.ndim, .has_indices = indices, .in = in->of[w], .out = out->of[w]};
+            rl_scan_args args = {.size = sizeof args,
+                                 .dtype = (uint32_t)c.dtype,
+                                 .op = op,
+                                 .dim = c.dim,
+                                 .ndim = c.ndim,
+                                 .has_indices = indices,
+                                 .in = in->of[w],
+                                 .out = out->of[w]};
             if (indices)
                 args.indices = where->of[w];
             memcpy(args.shape, c.shape, sizeof args.shape);
@@ -140,8 +158,14 @@ static void sorts(void) {
             values = in;
         const uint32_t descending = (uint32_t)draw_below(2);
         for (int w = 0; w < 2; w++) {
-            rl_sort_args args = {.size = sizeof args, .dtype = (uint32_t)c.dtype, .dim = c.dim, .descending = descending,
-                                 .ndim = c.ndim, .in = in->of[w], .values = values->of[w], .indices = where->of[w]};
+            rl_sort_args args = {.size = sizeof args,
+                                 .dtype = (uint32_t)c.dtype,
+                                 .dim = c.dim,
+                                 .descending = descending,
+                                 .ndim = c.ndim,
+                                 .in = in->of[w],
+                                 .values = values->of[w],
+                                 .indices = where->of[w]};
             memcpy(args.shape, c.shape, sizeof args.shape);
             assert_int_equal(w ? backend->sort(stream, &args) : rl_kernel_sort(&host, &args), RL_OK);
         }
@@ -163,7 +187,10 @@ static const rl_fused_cell *cell(uint32_t row) {
 static void tame(const twin_operand *o) {
     const twin *t = o->memory;
     fill_small_integers(t->base[0] + 64, o->dtype,
-                        (int64_t)(t->bytes - 128) / (o->dtype == RL_F64 ? 8 : o->dtype == RL_F32 ? 4 : 2), 6);
+                        (int64_t)(t->bytes - 128) / (o->dtype == RL_F64   ? 8
+                                                     : o->dtype == RL_F32 ? 4
+                                                                          : 2),
+                        6);
     memcpy(t->base[1], t->base[0], t->bytes);
 }
 
@@ -183,8 +210,13 @@ static void softmaxes(void) {
             out = in;
         const uint32_t log = (uint32_t)draw_below(2);
         for (int w = 0; w < 2; w++) {
-            rl_softmax_args args = {.size = sizeof args, .dtype = (uint32_t)c.dtype, .dim = c.dim, .log = log,
-                                    .ndim = c.ndim, .in = in->of[w], .out = out->of[w]};
+            rl_softmax_args args = {.size = sizeof args,
+                                    .dtype = (uint32_t)c.dtype,
+                                    .dim = c.dim,
+                                    .log = log,
+                                    .ndim = c.ndim,
+                                    .in = in->of[w],
+                                    .out = out->of[w]};
             memcpy(args.shape, c.shape, sizeof args.shape);
             const char *reason = NULL;
             assert_true(cell(RL_ROW_SOFTMAX)->supports(device, &args, &reason));
@@ -194,8 +226,13 @@ static void softmaxes(void) {
         assert_twins(out, c.dtype == RL_F64 ? 8 : c.dtype == RL_F32 ? (log ? 64 : 8) : 1, "softmax");
         memcpy(out->memory->base[1], out->memory->base[0], out->memory->bytes);
         for (int w = 0; w < 2; w++) {
-            rl_softmax_backward_args args = {.size = sizeof args, .dtype = (uint32_t)c.dtype, .dim = c.dim, .log = log,
-                                             .ndim = c.ndim, .grad_out = grad->of[w], .out = out->of[w],
+            rl_softmax_backward_args args = {.size = sizeof args,
+                                             .dtype = (uint32_t)c.dtype,
+                                             .dim = c.dim,
+                                             .log = log,
+                                             .ndim = c.ndim,
+                                             .grad_out = grad->of[w],
+                                             .out = out->of[w],
                                              .grad_in = grad_in->of[w]};
             memcpy(args.shape, c.shape, sizeof args.shape);
             const rl_fused_cell *self = cell(RL_ROW_SOFTMAX_BACKWARD);

@@ -61,8 +61,10 @@ static void run_jobs(const rl_program *p, job_pair *jobs, int n_jobs) {
     for (int which = 0; which < 2; which++)
         for (int j = 0; j < n_jobs; j++) {
             rl_map_job *job = &list[which][j];
-            *job = (rl_map_job){.ndim = jobs[j].ndim, .inputs = jobs[j].inputs[which],
-                                .outputs = jobs[j].outputs[which], .scalars = scalars};
+            *job = (rl_map_job){.ndim = jobs[j].ndim,
+                                .inputs = jobs[j].inputs[which],
+                                .outputs = jobs[j].outputs[which],
+                                .scalars = scalars};
             memcpy(job->shape, jobs[j].shape, sizeof job->shape);
         }
     rl_map_args args = {sizeof args, (uint32_t)n_jobs, p, list[0]};

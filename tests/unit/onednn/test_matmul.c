@@ -20,8 +20,14 @@ static void whole_numbers(const twin_operand *o) {
 }
 
 static void run_case(const matmul_case *c) {
-    rl_matmul_args args = {.size = sizeof args, .dtype = (uint32_t)c->dtype, .batch_ndim = c->batch_ndim, .m = c->m,
-                           .n = c->n, .k = c->k, .alpha = c->alpha, .beta = c->beta};
+    rl_matmul_args args = {.size = sizeof args,
+                           .dtype = (uint32_t)c->dtype,
+                           .batch_ndim = c->batch_ndim,
+                           .m = c->m,
+                           .n = c->n,
+                           .k = c->k,
+                           .alpha = c->alpha,
+                           .beta = c->beta};
     int64_t shape[3][RL_MAX_DIMS] = {{0}};
     for (int d = 0; d < c->batch_ndim; d++)
         args.batch_shape[d] = shape[0][d] = shape[1][d] = shape[2][d] = c->batch[d];
@@ -30,7 +36,8 @@ static void run_case(const matmul_case *c) {
     shape[1][d] = c->k, shape[1][d + 1] = c->n;
     shape[2][d] = c->m, shape[2][d + 1] = c->n;
     const stride_kind out_kind = c->kind == ANY || c->kind == BROADCAST ? (stride_kind)draw_below(3) : c->kind;
-    twin_operand *a = new_operand(c->dtype, d + 2, shape[0], c->kind), *b = new_operand(c->dtype, d + 2, shape[1], c->kind),
+    twin_operand *a = new_operand(c->dtype, d + 2, shape[0], c->kind),
+                 *b = new_operand(c->dtype, d + 2, shape[1], c->kind),
                  *out = new_operand(c->dtype, d + 2, shape[2], out_kind);
     whole_numbers(a);
     whole_numbers(b);
@@ -57,9 +64,14 @@ static int64_t draw_size(int round) {
 static void random_products(void) {
     static const double factors[] = {1.0, 0.0, 2.0, -1.0};
     for (int round = 0; round < 1500; round++) {
-        matmul_case c = {.dtype = (rl_dtype)(1 + round % 10), .batch_ndim = draw_below(3), .m = draw_size(round),
-                         .n = draw_size(round), .k = draw_size(round), .kind = (stride_kind)draw_below(5),
-                         .alpha = factors[draw_below(4)], .beta = factors[draw_below(4)]};
+        matmul_case c = {.dtype = (rl_dtype)(1 + round % 10),
+                         .batch_ndim = draw_below(3),
+                         .m = draw_size(round),
+                         .n = draw_size(round),
+                         .k = draw_size(round),
+                         .kind = (stride_kind)draw_below(5),
+                         .alpha = factors[draw_below(4)],
+                         .beta = factors[draw_below(4)]};
         c.batch[0] = draw_below(4);
         c.batch[1] = 1 + draw_below(3);
         run_case(&c);
@@ -74,8 +86,15 @@ static void big_products(void) {
             for (int kind = PACKED; kind <= BROADCAST; kind++) {
                 if ((i + kind + dtype) % 3 != 0 && dtype != RL_F32)
                     continue;
-                run_case(&(matmul_case){(rl_dtype)dtype, 0, {0}, sizes[i][0], sizes[i][1], sizes[i][2],
-                                        (stride_kind)kind, 1.0, kind % 2 ? 1.0 : 0.0});
+                run_case(&(matmul_case){(rl_dtype)dtype,
+                                        0,
+                                        {0},
+                                        sizes[i][0],
+                                        sizes[i][1],
+                                        sizes[i][2],
+                                        (stride_kind)kind,
+                                        1.0,
+                                        kind % 2 ? 1.0 : 0.0});
             }
 }
 
@@ -90,8 +109,15 @@ static void any_threads(void) {
     for (int round = 0; round < 3; round++) {
         static const uint32_t counts[] = {1, 2, 5};
         threads = counts[round];
-        rl_matmul_args args = {.size = sizeof args, .dtype = RL_F32, .m = 300, .n = 300, .k = 300, .alpha = 1.0,
-                               .a = a->of[1], .b = b->of[1], .c = c->of[1]};
+        rl_matmul_args args = {.size = sizeof args,
+                               .dtype = RL_F32,
+                               .m = 300,
+                               .n = 300,
+                               .k = 300,
+                               .alpha = 1.0,
+                               .a = a->of[1],
+                               .b = b->of[1],
+                               .c = c->of[1]};
         assert_int_equal(backend->matmul(stream, &args), RL_OK);
         if (round == 0)
             memcpy(c->memory->base[0], c->memory->base[1], c->memory->bytes);
@@ -103,8 +129,15 @@ static void any_threads(void) {
 static void no_scratch_is_an_error(void) {
     const int64_t shape[2] = {100, 100};
     twin_operand *a = new_operand(RL_BF16, 2, shape, PACKED);
-    rl_matmul_args args = {.size = sizeof args, .dtype = RL_BF16, .m = 100, .n = 100, .k = 100, .alpha = 1.0,
-                           .a = a->of[1], .b = a->of[1], .c = new_operand(RL_BF16, 2, shape, PACKED)->of[1]};
+    rl_matmul_args args = {.size = sizeof args,
+                           .dtype = RL_BF16,
+                           .m = 100,
+                           .n = 100,
+                           .k = 100,
+                           .alpha = 1.0,
+                           .a = a->of[1],
+                           .b = a->of[1],
+                           .c = new_operand(RL_BF16, 2, shape, PACKED)->of[1]};
     scratch_fails = 1;
     assert_int_equal(backend->matmul(stream, &args), RL_OUT_OF_MEMORY);
     scratch_fails = 0;

@@ -11,8 +11,10 @@ static const rl_dtype accumulators[] = {RL_F32, RL_F64, RL_I32, RL_I64};
 
 /* x, x * x, x * y or x + index, brought into the accumulator. */
 static uint8_t put_value(rl_program *p, uint8_t x, uint8_t y, rl_dtype accumulator, int with_index) {
-    const rl_reg reg = accumulator == RL_F32 ? RL_REG_F32 : accumulator == RL_F64 ? RL_REG_F64
-                     : accumulator == RL_I32 ? RL_REG_I32 : RL_REG_I64;
+    const rl_reg reg = accumulator == RL_F32   ? RL_REG_F32
+                       : accumulator == RL_F64 ? RL_REG_F64
+                       : accumulator == RL_I32 ? RL_REG_I32
+                                               : RL_REG_I64;
     x = put(p, (rl_insn){.code = RL_INSN_CAST, .type = p->insns[x].type, .dtype = (uint8_t)accumulator, .a = x});
     y = put(p, (rl_insn){.code = RL_INSN_CAST, .type = p->insns[y].type, .dtype = (uint8_t)accumulator, .a = y});
     if (with_index) {
@@ -32,7 +34,8 @@ typedef struct reduce_case {
 
 static void run_case(const reduce_case *c) {
     rl_program *pro = begin_program(), *epi = begin_program();
-    rl_reduce_args args = {.size = sizeof args, .reduced = c->reduced, .ndim = c->ndim, .prologue = pro, .epilogue = epi};
+    rl_reduce_args args = {
+        .size = sizeof args, .reduced = c->reduced, .ndim = c->ndim, .prologue = pro, .epilogue = epi};
     memcpy(args.shape, c->shape, sizeof args.shape);
     const rl_dtype a = (rl_dtype)(1 + draw_below(10)), b = (rl_dtype)(1 + draw_below(10));
     const uint8_t x = put_input(pro, a), y = put_input(pro, b);
@@ -58,9 +61,11 @@ static void run_case(const reduce_case *c) {
     twin_operand *in[2] = {new_operand(a, c->ndim, c->shape, c->kind), new_operand(b, c->ndim, c->shape, c->kind)};
     for (int i = 0; i < 2 && c->whole_numbers; i++) {
         const twin *t = in[i]->memory;
-        const int64_t n = (int64_t)(t->bytes - 128) / (in[i]->dtype == RL_F64 || in[i]->dtype == RL_I64 ? 8
-                          : in[i]->dtype == RL_F32 || in[i]->dtype == RL_I32 ? 4
-                          : in[i]->dtype >= RL_F16 && in[i]->dtype <= RL_BF16 ? 2 : in[i]->dtype == RL_I16 ? 2 : 1);
+        const int64_t n = (int64_t)(t->bytes - 128) / (in[i]->dtype == RL_F64 || in[i]->dtype == RL_I64    ? 8
+                                                       : in[i]->dtype == RL_F32 || in[i]->dtype == RL_I32  ? 4
+                                                       : in[i]->dtype >= RL_F16 && in[i]->dtype <= RL_BF16 ? 2
+                                                       : in[i]->dtype == RL_I16                            ? 2
+                                                                                                           : 1);
         fill_small_integers(t->base[0] + 64, in[i]->dtype, n, bound);
         memcpy(t->base[1], t->base[0], t->bytes);
     }
@@ -82,8 +87,8 @@ static void run_case(const reduce_case *c) {
     }
     for (int k = 0; k < n_values; k++) {
         char what[160];
-        snprintf(what, sizeof what, "reduce: combiner %d of dtype %d, ndim %d, reduced %x, strides %d", args.combiner[k],
-                 (int)pro->output_dtype[k], (int)c->ndim, c->reduced, (int)c->kind);
+        snprintf(what, sizeof what, "reduce: combiner %d of dtype %d, ndim %d, reduced %x, strides %d",
+                 args.combiner[k], (int)pro->output_dtype[k], (int)c->ndim, c->reduced, (int)c->kind);
         assert_twins(out[k], 0, what);
     }
     free_operands();
@@ -91,7 +96,8 @@ static void run_case(const reduce_case *c) {
 
 static void small_shapes(void) {
     for (int round = 0; round < 1500; round++) {
-        reduce_case c = {.ndim = draw_below(5), .kind = (stride_kind)draw_below(5), .whole_numbers = draw_below(4) != 0};
+        reduce_case c = {
+            .ndim = draw_below(5), .kind = (stride_kind)draw_below(5), .whole_numbers = draw_below(4) != 0};
         for (int d = 0; d < c.ndim; d++)
             c.shape[d] = draw_below(20) == 0 ? 0 : draw_below(6) == 0 ? draw_below(60) : 1 + draw_below(8);
         c.reduced = (uint32_t)draw_below((int64_t)1 << c.ndim);
@@ -101,10 +107,10 @@ static void small_shapes(void) {
 
 static void big_shapes(void) {
     static const reduce_case cases[] = {
-        {1, {300000}, 1, PACKED, 1}, {2, {3, 100000}, 2, PACKED, 1},  {2, {100000, 3}, 1, PACKED, 1},
-        {2, {700, 300}, 1, PACKED, 1}, {2, {700, 300}, 2, PACKED, 1}, {2, {700, 300}, 2, PERMUTED, 1},
-        {3, {40, 16, 300}, 5, PACKED, 1}, {2, {5000, 10}, 2, PACKED, 1}, {2, {5000, 10}, 1, GAPS, 1},
-        {3, {20, 30, 200}, 2, PACKED, 0}, {1, {200000}, 1, PACKED, 0}, {2, {300, 400}, 3, BROADCAST, 0},
+        {1, {300000}, 1, PACKED, 1},      {2, {3, 100000}, 2, PACKED, 1}, {2, {100000, 3}, 1, PACKED, 1},
+        {2, {700, 300}, 1, PACKED, 1},    {2, {700, 300}, 2, PACKED, 1},  {2, {700, 300}, 2, PERMUTED, 1},
+        {3, {40, 16, 300}, 5, PACKED, 1}, {2, {5000, 10}, 2, PACKED, 1},  {2, {5000, 10}, 1, GAPS, 1},
+        {3, {20, 30, 200}, 2, PACKED, 0}, {1, {200000}, 1, PACKED, 0},    {2, {300, 400}, 3, BROADCAST, 0},
     };
     for (int round = 0; round < 4; round++)
         for (int i = 0; i < COUNT(cases); i++)
@@ -127,8 +133,14 @@ static void sums_are_good(void) {
         for (int round = 0; round < 3; round++) {
             static const uint32_t counts[] = {1, 2, 5};
             threads = counts[round];
-            rl_reduce_args args = {.size = sizeof args, .reduced = reduced, .ndim = 2, .shape = {1000, 1000},
-                                   .prologue = pro, .epilogue = epi, .inputs = &in->of[1], .outputs = &out->of[1]};
+            rl_reduce_args args = {.size = sizeof args,
+                                   .reduced = reduced,
+                                   .ndim = 2,
+                                   .shape = {1000, 1000},
+                                   .prologue = pro,
+                                   .epilogue = epi,
+                                   .inputs = &in->of[1],
+                                   .outputs = &out->of[1]};
             assert_int_equal(backend->reduce(stream, &args), RL_OK);
             if (round == 0)
                 memcpy(out->memory->base[0], out->memory->base[1], out->memory->bytes);
@@ -155,8 +167,14 @@ static void no_scratch_is_an_error(void) {
     put_output(pro, put_input(pro, RL_F32), RL_F32);
     put_output(epi, put_input(epi, RL_F32), RL_F32);
     twin_operand *in = new_operand(RL_F32, 1, shape, PACKED), *out = new_operand(RL_F32, 1, one, PACKED);
-    rl_reduce_args args = {.size = sizeof args, .reduced = 1, .ndim = 1, .shape = {300000}, .prologue = pro,
-                           .epilogue = epi, .inputs = &in->of[1], .outputs = &out->of[1]};
+    rl_reduce_args args = {.size = sizeof args,
+                           .reduced = 1,
+                           .ndim = 1,
+                           .shape = {300000},
+                           .prologue = pro,
+                           .epilogue = epi,
+                           .inputs = &in->of[1],
+                           .outputs = &out->of[1]};
     scratch_fails = 1;
     assert_int_equal(backend->reduce(stream, &args), RL_OUT_OF_MEMORY);
     scratch_fails = 0;
