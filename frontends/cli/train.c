@@ -94,6 +94,13 @@ static bool out_of_time(const training *self) {
     return interrupted() || (self->options->seconds > 0.0 && seconds_now() - self->started > self->options->seconds);
 }
 
+/* Half a cosine from the given learning rate down to 0 over all epochs (Loshchilov and Hutter 2017, without restarts).
+ */
+static double rate_at(const training *self, int64_t epoch, int64_t batch, int64_t batches) {
+    double total = (double)(self->options->epochs * batches);
+    return 0.5 * self->options->lr * (1.0 + cos(3.14159265358979323846 * (double)(epoch * batches + batch) / total));
+}
+
 /* The losses are added up on the device and read once: reading one waits for it. */
 static rl_status train_batch(training *self, rl_tensor *x, rl_tensor *y, rl_tensor *loss_sum) {
     RL_SCOPE();
@@ -120,6 +127,7 @@ static rl_status train_epoch(training *self, int64_t epoch) {
     progress_start(&bar, label, batches);
     while (!out_of_time(self) && rl_loader_next2(self->train, &x, &y)) {
         int64_t images = rl_tensor_size(y, 0);
+        rl_optimizer_set_lr(self->optimizer, rate_at(self, epoch, done, batches));
         if (train_batch(self, x, y, loss_sum))
             break;
         self->result->images += images;
@@ -243,7 +251,7 @@ const command command_train = {
     "  --model NAME    mlp: 784-512-256-10 with ReLU (default)\n"
     "  --epochs N      passes over the training set (5)\n"
     "  --batch N       images of a step (128)\n"
-    "  --lr X          learning rate (0.001)\n"
+    "  --lr X          learning rate at first; it falls to 0 along a cosine over all epochs (0.001)\n"
     "  --seed N        of weights and order (0)\n"
     "  --device D      such as onednn or ref:0 (RUSHLIGHT_DEVICE, else the best)\n"
     "  --data DIR      folder of the four IDX files, gzipped or not (" FASHION_FOLDER ")\n"
