@@ -259,18 +259,20 @@ static rl_pw bce(rl_builder *b, rl_pw p, rl_pw t) {
 }
 PROGRAM(binary_cross_entropy, weighted(b, call, bce(b, x[0], x[1]), x[2]))
 
-static rl_tensor *weighted_gradient(rl_vjp *v, int reduction) {
-    rl_tensor *g = element_gradient(v, reduction);
+/* The gradient of each element before its weight, if it has one. */
+static rl_tensor *weighted_gradient(rl_vjp *v, rl_tensor *g) {
     rl_tensor *weight = rl_vjp_input(v, 2);
     return weight ? rl_mul(g, weight) : g;
 }
-/* gx = g (x - t) / (x (1 - x)), gt = g (log(1 - x) - log x) */
+/* gx = g (x - t) / (x (1 - x)), gt = g (log(1 - x) - log x), gweight = g y */
 static void binary_cross_entropy_vjp(rl_vjp *v) {
-    rl_tensor *g = weighted_gradient(v, 3);
+    rl_tensor *whole = element_gradient(v, 3), *g = weighted_gradient(v, whole);
     if (rl_vjp_needs(v, 0))
         rl_vjp_set(v, 0, rl_mul(g, rl_div(rl_sub(X, T), rl_clamp_min(rl_mul(X, rl_rsub(X, 1)), 1e-12))));
     if (rl_vjp_needs(v, 1))
         rl_vjp_set(v, 1, rl_mul(g, rl_sub(rl_clamp_min(rl_log1p(rl_neg(X)), -100), rl_clamp_min(rl_log(X), -100))));
+    if (rl_vjp_needs(v, 2))
+        rl_vjp_set(v, 2, rl_mul(rl_binary_cross_entropy(X, T, .reduction = "none"), whole));
 }
 
 static const rl_sample bce_samples[] = {{"u[3,4], u[3,4]"},
@@ -304,9 +306,10 @@ static rl_pw logits_loss(rl_builder *b, const rl_call *call, const rl_pw *x) {
 }
 PROGRAM(binary_cross_entropy_with_logits, weighted(b, call, logits_loss(b, call, x), x[2]))
 
-/* With c as above, s = sigmoid(z), w = pos_weight: gz = g (c s - w t), gt = g (-z + (w - 1) log(1 + e^-z)) */
+/* With c as above, s = sigmoid(z), w = pos_weight, p = log(1 + e^-z):
+ * gz = g (c s - w t), gt = g (-z + (w - 1) p), gw = g t p, gweight = g y */
 static void binary_cross_entropy_with_logits_vjp(rl_vjp *v) {
-    rl_tensor *g = weighted_gradient(v, 4), *w = rl_vjp_input(v, 3);
+    rl_tensor *whole = element_gradient(v, 4), *g = weighted_gradient(v, whole), *w = rl_vjp_input(v, 3);
     if (rl_vjp_needs(v, 0)) {
         rl_tensor *s = rl_sigmoid(X), *t = T;
         rl_tensor *slope = w ? rl_sub(rl_mul(s, rl_add(rl_mul(rl_sub(w, 1), t), 1)), rl_mul(w, t)) : rl_sub(s, t);
@@ -316,6 +319,11 @@ static void binary_cross_entropy_with_logits_vjp(rl_vjp *v) {
         rl_tensor *slope = w ? rl_sub(rl_neg(rl_mul(rl_sub(w, 1), rl_log_sigmoid(X))), X) : rl_neg(X);
         rl_vjp_set(v, 1, rl_mul(g, slope));
     }
+    if (rl_vjp_needs(v, 2))
+        rl_vjp_set(v, 2,
+                   rl_mul(rl_binary_cross_entropy_with_logits(X, T, .pos_weight = w, .reduction = "none"), whole));
+    if (rl_vjp_needs(v, 3))
+        rl_vjp_set(v, 3, rl_neg(rl_mul(g, rl_mul(T, rl_log_sigmoid(X)))));
 }
 
 static const rl_sample logits_samples[] = {{"f[3,4], u[3,4]"},
