@@ -53,6 +53,8 @@ static void check_inplace(trial *self, const rl_test_call *expected) {
         check(self, CHECK_INPLACE, rl_tensor_version(first) == version + 1, "the version went from %u to %u", version,
               rl_tensor_version(first));
     }
+    self->layout = RL_TEST_CONTIGUOUS;
+    check_typed(self, true);
     self->layout = RL_TEST_AS_WRITTEN;
 }
 
@@ -81,6 +83,7 @@ void check_results(trial *self, const rl_test_sample *sample) {
             continue;
         if (sample->layouts)
             check_layouts(self, expected);
+        check_typed(self, false);
         if (sample->inplace && fits_inplace(expected))
             check_inplace(self, expected);
         if (self->device != owner->ref)

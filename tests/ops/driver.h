@@ -46,6 +46,8 @@ int report(const driver *self);
 
 /* One sample with one dtype under test, on all devices (check_results.c). */
 void check_results(trial *self, const rl_test_sample *sample);
+/* The sample by the typed call, NAME_ where `inplace` (check_typed.c). */
+void check_typed(trial *self, bool inplace);
 /* One bad input, one sample with failing allocations, on one device (check_failures.c). */
 void check_bad(trial *self, const rl_test_bad *bad);
 void check_memory(trial *self);

@@ -49,5 +49,6 @@ void gen_write_result_type(FILE *out, const rl_schema *schema);
 void gen_write_header(FILE *out, const gen_ops *ops);
 void gen_write_wrappers(FILE *out, const gen_ops *ops);
 void gen_write_table(FILE *out, const gen_ops *ops);
+void gen_write_typed(FILE *out, const gen_ops *ops); /* for the tests */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opgen INDEX.DEF OUT_HEADER OUT_WRAPPERS OUT_TABLE SOURCE... : see gen.h. */
+/* opgen INDEX.DEF OUT_HEADER OUT_WRAPPERS OUT_TABLE OUT_TYPED SOURCE... : see gen.h. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -135,12 +135,12 @@ static void write_file(const char *path, void (*write)(FILE *, const gen_ops *),
 }
 
 int main(int argc, char **argv) {
-    if (argc < 5) {
-        fprintf(stderr, "usage: opgen INDEX.DEF OUT_HEADER OUT_WRAPPERS OUT_TABLE SOURCE...\n");
+    if (argc < 6) {
+        fprintf(stderr, "usage: opgen INDEX.DEF OUT_HEADER OUT_WRAPPERS OUT_TABLE OUT_TYPED SOURCE...\n");
         return 2;
     }
     gen_ops ops = {NULL, 0, 0};
-    for (int i = 5; i < argc; i++) {
+    for (int i = 6; i < argc; i++) {
         char *source = read_whole(argv[i]);
         if (source != NULL)
             gen_scan(argv[i], source, &ops);
@@ -153,6 +153,7 @@ int main(int argc, char **argv) {
         write_file(argv[2], gen_write_header, &ops);
         write_file(argv[3], gen_write_wrappers, &ops);
         write_file(argv[4], gen_write_table, &ops);
+        write_file(argv[5], gen_write_typed, &ops);
     }
     free_kept();
     return gen_error_count == 0 ? 0 : 1;
