@@ -45,13 +45,17 @@ rl_tensor *rl_vjp_leading(rl_vjp *v, int arg, rl_tensor *part) {
     return rl_unstride(part, rl_vjp_shape(v, arg), ((rl_ints){stride, part->ndim}), 0);
 }
 
+static rl_tensor *wide_index(rl_tensor *index) {
+    return rl_tensor_dtype(index) == RL_U8 ? rl_cast(index, RL_I64) : index;
+}
+
 static rl_status gather_infer(rl_call *call) {
     const rl_tensor *self = rl_arg_tensor(call, 0), *index = rl_arg_tensor(call, 2);
     int64_t dim = rl_wrap_dim(rl_call_name(call), rl_arg_int(call, 1), self->ndim);
     if (dim < 0)
         return rl_error_status();
     rl_status status = rl_check_same_device(call);
-    if (status == RL_OK)
+    if (status == RL_OK && index->dtype != RL_U8) /* which PyTorch takes too */
         status = rl_check_index_dtype(call, 2);
     if (status == RL_OK)
         status = rl_check_index_shape(call, 2, 0, dim);
@@ -62,6 +66,8 @@ static rl_status gather_infer(rl_call *call) {
 static rl_status gather_lower(rl_call *call) {
     rl_tensor *self = rl_with_dims(rl_arg_tensor(call, 0)), *index = rl_with_dims(rl_arg_tensor(call, 2));
     rl_tensor *out = rl_with_dims(call->results[0]);
+    if (index != NULL && index->dtype == RL_U8)
+        index = rl_as_dtype(call, index, RL_I64);
     if (self == NULL || index == NULL || out == NULL)
         return rl_error_status();
     if (out->numel == 0)
@@ -70,7 +76,7 @@ static rl_status gather_lower(rl_call *call) {
 }
 
 /* gx = 0 with g added at the places that were read */
-VJP(gather, rl_scatter_add(rl_vjp_zeros(v, 0), rl_vjp_int(v, 1), rl_vjp_input(v, 2), G))
+VJP(gather, rl_scatter_add(rl_vjp_zeros(v, 0), rl_vjp_int(v, 1), wide_index(rl_vjp_input(v, 2)), G))
 
 static const rl_sample gather_samples[] = {{"n[3,4], 1, i[3,2]<4"},
                                            {"n[3,4], 0, i[2,4]<3"},
@@ -102,10 +108,19 @@ const rl_op_def rl_op_def_gather = {
     .bad = gather_bad,
 };
 
+/* Negative indices count from the end. */
+static rl_tensor *count_from_end(rl_tensor *index, int64_t size) {
+    return rl_where(rl_lt(index, 0), rl_add(index, size), index);
+}
+
 static rl_status take_along_dim_lower(rl_call *call) {
     rl_tensor *self = rl_arg_tensor(call, 0), *index = rl_arg_tensor(call, 1);
+    rl_status status = rl_check_index_dtype(call, 1);
+    if (status != RL_OK)
+        return status;
     if (!rl_arg_given(call, 2)) {
-        call->results[0] = rl_gather(rl_reshape(self, RL_DIMS(-1)), 0, rl_reshape(index, RL_DIMS(-1)));
+        rl_tensor *places = count_from_end(rl_reshape(index, RL_DIMS(-1)), self->numel);
+        call->results[0] = rl_gather(rl_reshape(self, RL_DIMS(-1)), 0, places);
         return rl_error_status();
     }
     int64_t dim = rl_wrap_dim(rl_call_name(call), rl_arg_int(call, 2), self->ndim), ndim;
@@ -125,15 +140,19 @@ static rl_status take_along_dim_lower(rl_call *call) {
     shape[dim] = self->shape[dim];
     rl_tensor *from = rl_expand(self, size);
     shape[dim] = index->shape[dim];
-    call->results[0] = rl_gather(from, dim, rl_expand(index, size));
+    call->results[0] =
+        rl_gather(from, dim, rl_expand(count_from_end(index, self->ndim > 0 ? self->shape[dim] : 1), size));
     return rl_error_status();
 }
 
 static const rl_sample take_along_dim_samples[] = {{"n[3,4], i[3,2]<4, 1"}, {"n[3,4], i[1,4]<3, 0"},
                                                    {"n[3,4], i[5]<12"},     {"n[5,7]t, i[2,1]<5, 0"},
                                                    {"n[0,3], i[0,2]<3, 1"}, {0}};
-static const rl_bad take_along_dim_bad[] = {
-    {"f[3,4], i[2]<3, 1", RL_SHAPE_MISMATCH, "as many"}, {"f[3,4], i[2,2]<3, 1", RL_SHAPE_MISMATCH, "broadcast"}, {0}};
+static const rl_bad take_along_dim_bad[] = {{"f[3,4], f[3,1], 1", RL_DTYPE_MISMATCH, "indices must be int64 or int32"},
+
+                                            {"f[3,4], i[2]<3, 1", RL_SHAPE_MISMATCH, "as many"},
+                                            {"f[3,4], i[2,2]<3, 1", RL_SHAPE_MISMATCH, "broadcast"},
+                                            {0}};
 
 const rl_op_def rl_op_def_take_along_dim = {
     .schema = "take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor",

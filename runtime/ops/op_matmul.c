@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products of matrices and vectors. Shapes: a (.., m, k), b (.., k, n), result (.., m, n). */
+#include <math.h>
 #include <string.h>
 
 #include "ops/op_rows.h"
@@ -398,7 +399,8 @@ static rl_status infer_sum_of_product(rl_call *call, int a_rank, int b_rank) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
     rl_status status = check_operands(call, 0, 2);
     bool fraction = call->args[3].kind == RL_VALUE_FLOAT || call->args[4].kind == RL_VALUE_FLOAT;
-    if (status == RL_OK && fraction && !rl_dtype_is_float((rl_dtype)self->dtype))
+    if (status == RL_OK && fraction && a_rank != 3 && /* baddbmm cuts fractions off, as PyTorch does */
+        !rl_dtype_is_float((rl_dtype)self->dtype))
         return rl_call_fail(call, RL_DTYPE_MISMATCH, "beta and alpha must be integers where self is %s",
                             rl_dtype_name((rl_dtype)self->dtype));
     if (status == RL_OK)
@@ -423,6 +425,10 @@ static rl_status infer_sum_of_product(rl_call *call, int a_rank, int b_rank) {
 static rl_status sum_of_product_lower(rl_call *call) {
     double beta = rl_arg_double(call, 3), alpha = rl_arg_double(call, 4);
     rl_tensor *self = rl_arg_tensor(call, 0), *out = call->results[0];
+    if (!rl_dtype_is_float((rl_dtype)out->dtype)) {
+        beta = trunc(beta);
+        alpha = trunc(alpha);
+    }
     if (beta != 0.0 && !call->inplace && rl_move(rl_call_name(call), out, self) != RL_OK)
         return rl_error_status();
     return multiply(call, rl_arg_tensor(call, 1), rl_arg_tensor(call, 2), out, alpha, beta);
