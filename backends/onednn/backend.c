@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "library.h"
 #include "plan.h"
 
 struct rl_backend_device {
@@ -56,6 +57,7 @@ static rl_status init(void) {
 
 static void shutdown(void) {
     od_plans_shutdown();
+    od_gemm_shutdown();
 }
 
 static rl_status after_fork(void) {

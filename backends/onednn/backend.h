@@ -12,9 +12,10 @@ struct rl_backend_buffer {
     int owned;
 };
 
-/* NULL for an operand without elements, which may have no buffer. */
+/* An operand without elements may have no buffer: then the address is never used. */
 static inline char *od_address(const rl_operand *operand) {
-    return operand->buffer ? (char *)operand->buffer->memory.data + operand->offset : NULL;
+    static char nothing;
+    return operand->buffer ? (char *)operand->buffer->memory.data + operand->offset : &nothing;
 }
 
 extern const od_kernels *od_chosen; /* the clone of the inner loops in use */
@@ -28,8 +29,5 @@ rl_status od_scatter(rl_backend_stream *stream, const rl_scatter_args *args);
 rl_status od_scan(rl_backend_stream *stream, const rl_scan_args *args);
 rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args);
 extern const rl_fused_cell od_softmax_cells[2];
-
-/* Products of f32 and bf16 by oneDNN keep their primitives; freed at shutdown. */
-void od_matmul_shutdown(void);
 
 #endif

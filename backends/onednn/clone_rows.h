@@ -41,20 +41,31 @@ static void row_backward_log(float *out, const float *g, const float *y, float s
     SIMD for (int64_t i = 0; i < n; i++) out[i] = g[i] - v_exp(y[i]) * sum;
 }
 
-/* c (m, n) += a (m, k) b (k, n) */
-#define SMALL_MATMUL(t, T)                                                                                             \
+/* c (m, n) += a (m, k) b (k, n), four rows of b at a time, so that c is read and written a quarter as often. */
+#define PLAIN_MULADD(a, b, c) ((a) * (b) + (c))
+#define SMALL_MATMUL(t, T, MAC)                                                                                        \
     static void small_matmul_##t(void *c, const void *a, const void *b, int64_t m, int64_t n, int64_t k, int64_t ra,   \
                                  int64_t ca, int64_t ldb, int64_t ldc) {                                               \
         for (int64_t i = 0; i < m; i++) {                                                                              \
             T *row = (T *)c + i * ldc;                                                                                 \
-            for (int64_t p = 0; p < k; p++) {                                                                          \
-                const T factor = ((const T *)a)[i * ra + p * ca];                                                      \
-                const T *from = (const T *)b + p * ldb;                                                                \
-                SIMD for (int64_t j = 0; j < n; j++) row[j] += factor * from[j];                                       \
+            const T *x = (const T *)a + i * ra, *y = b;                                                                \
+            int64_t p = 0;                                                                                             \
+            for (; p + 4 <= k; p += 4, x += 4 * ca, y += 4 * ldb) {                                                    \
+                const T x0 = x[0], x1 = x[ca], x2 = x[2 * ca], x3 = x[3 * ca];                                         \
+                SIMD for (int64_t j = 0; j < n; j++) {                                                                 \
+                    T sum = MAC(x0, y[j], row[j]);                                                                     \
+                    sum = MAC(x1, y[ldb + j], sum);                                                                    \
+                    sum = MAC(x2, y[2 * ldb + j], sum);                                                                \
+                    row[j] = MAC(x3, y[3 * ldb + j], sum);                                                             \
+                }                                                                                                      \
+            }                                                                                                          \
+            for (; p < k; p++, x += ca, y += ldb) {                                                                    \
+                const T x0 = x[0];                                                                                     \
+                SIMD for (int64_t j = 0; j < n; j++) row[j] = MAC(x0, y[j], row[j]);                                   \
             }                                                                                                          \
         }                                                                                                              \
     }
-SMALL_MATMUL(f32, float)
-SMALL_MATMUL(f64, double)
-SMALL_MATMUL(i32, uint32_t)
-SMALL_MATMUL(i64, uint64_t)
+SMALL_MATMUL(f32, float, MULADD)
+SMALL_MATMUL(f64, double, MULADD64)
+SMALL_MATMUL(i32, uint32_t, PLAIN_MULADD)
+SMALL_MATMUL(i64, uint64_t, PLAIN_MULADD)

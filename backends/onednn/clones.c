@@ -27,7 +27,7 @@ static const struct clone {
     const od_kernels *kernels;
     int (*runs_here)(void);
 } clones[] = {
-    /* best first */
+/* best first */
 #ifdef OD_X86_CLONES
     {&od_kernels_avx512, has_avx512},
     {&od_kernels_avx2, has_avx2},

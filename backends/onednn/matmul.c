@@ -6,10 +6,9 @@
  */
 #include <math.h>
 #include <oneapi/dnnl/dnnl.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "backend.h"
+#include "library.h"
 #include "space.h"
 
 #define SMALL 1024     /* m * n * k up to which a call of the library costs more than it gains */
@@ -30,8 +29,9 @@ typedef struct product {
     od_space batch; /* offsets of a, b, c in bytes */
     int64_t block_m, block_n, blocks_m, blocks_n;
     int pack_a, pack_b, buffer_c; /* in registers: a, b packed, c gathered before it is written */
+    const od_gemm *gemm[2][2];    /* half floats: prepared for inner and last blocks of rows and columns */
     char *scratch;                /* of all threads */
-    size_t packed_a, packed_b, buffered_c, per_thread;
+    size_t packed_a, packed_b, buffered_c, gemm_scratch, per_thread;
     _Atomic(int) status;
 } product;
 
@@ -46,22 +46,23 @@ static int64_t parts(int64_t a, int64_t b) {
 
 #define WRITE_FLOATS(T, sums, values)                                                                                  \
     for (int64_t j = 0; j < n; j++)                                                                                    \
-        (sums)[j] = (T)alpha * (sums)[j] + (beta != 0.0 ? (T)beta * (values)[j] : 0);
+        (sums)[j] = reads ? (T)alpha * (sums)[j] + (T)beta * (values)[j] : (T)alpha * (sums)[j];
 #define WRITE_INTEGERS(U, T, sums, values)                                                                             \
     for (int64_t j = 0; j < n; j++)                                                                                    \
-        (sums)[j] = (U)(T)alpha * (sums)[j] + (beta != 0.0 ? (U)(T)beta * (values)[j] : 0u);
+        (sums)[j] = reads ? (U)(T)alpha * (sums)[j] + (U)(T)beta * (values)[j] : (U)(T)alpha * (sums)[j];
 
 static void write_row(const product *self, char *c, void *sums, int64_t n) {
     const double alpha = self->args->alpha, beta = self->args->beta;
     const int64_t stride = self->c.col * self->bytes;
+    const int reads = beta != 0.0;
     union {
         float f32[ROW_BLOCK];
         double f64[ROW_BLOCK];
         uint32_t i32[ROW_BLOCK];
         uint64_t i64[ROW_BLOCK];
     } old;
-    if (alpha != 1.0 || beta != 0.0) {
-        if (beta != 0.0)
+    if (alpha != 1.0 || reads) {
+        if (reads)
             od_chosen->load[self->dtype](&old, c, 1, n, 0, stride);
         switch (self->reg) {
         case RL_REG_F32:
@@ -149,9 +150,12 @@ static int has_layout(const matrix *x, int64_t rows, int64_t cols) {
     return layout_of(x, rows, cols).leading != 0;
 }
 
-/* Loads a block of a matrix as a packed one in registers. */
+/* Loads a block of a matrix as a packed one in registers, or as it is for the primitive. */
 static matrix pack(const product *self, const matrix *x, const char *base, int64_t rows, int64_t cols, char *to) {
-    od_chosen->load[self->dtype](to, base, rows, cols, x->row * self->bytes, x->col * self->bytes);
+    if (self->gemm[0][0] != NULL)
+        od_chosen->move[1](to, base, rows, cols, x->row * self->bytes, x->col * self->bytes);
+    else
+        od_chosen->load[self->dtype](to, base, rows, cols, x->row * self->bytes, x->col * self->bytes);
     return (matrix){to, cols, 1};
 }
 
@@ -170,9 +174,9 @@ static rl_status library_block(const matrix *a, const matrix *b, const matrix *c
     return status == dnnl_success ? RL_OK : status == dnnl_out_of_memory ? RL_OUT_OF_MEMORY : RL_INTERNAL;
 }
 
-/* f64 and integers, packed: strips of k that stay in cache, rows of c side by side. */
+/* f64 and integers: strips of b that stay in the first-level cache while all rows of c take their part. */
 static void loop_block(rl_reg reg, const matrix *a, const matrix *b, char *c, int64_t m, int64_t n, int64_t k) {
-    const int64_t bytes = od_register_bytes(reg), strip = 64;
+    const int64_t bytes = od_register_bytes(reg), fit = 16384 / (n * bytes) / 4 * 4, strip = fit > 4 ? fit : 4;
     memset(c, 0, (size_t)(m * n * bytes));
     for (int64_t p = 0; p < k; p += strip)
         od_chosen->small_matmul[reg](c, a->base + p * a->col * bytes, b->base + p * b->row * bytes, m, n,
@@ -197,7 +201,12 @@ static void run_block(void *context, int thread, int64_t unit) {
         b = pack(self, &b, b.base, self->k, n, scratch + self->packed_a);
     char *sums = scratch + self->packed_a + self->packed_b;
     const matrix to = self->buffer_c ? (matrix){sums, n, 1} : c;
-    if (self->reg == RL_REG_F32) {
+    if (self->gemm[0][0] != NULL) {
+        const od_gemm *gemm = self->gemm[bi == self->blocks_m - 1][bj == self->blocks_n - 1];
+        const rl_status status = od_gemm_run(gemm, a.base, b.base, to.base, sums + self->buffered_c);
+        if (status != RL_OK)
+            self->status = status;
+    } else if (self->reg == RL_REG_F32) {
         const int saved = od_library_begin();
         const int direct = !self->buffer_c;
         const rl_status status = library_block(&a, &b, &to, m, n, self->k, direct ? (float)self->args->alpha : 1.0f,
@@ -232,7 +241,7 @@ static int64_t half_of(int64_t edge) {
 static void cut(product *self) {
     int64_t *m = &self->block_m, *n = &self->block_n;
     *m = self->reg == RL_REG_F32 ? self->m : at_most(self->m, 64);
-    *n = self->reg == RL_REG_F32 ? self->n : at_most(self->n, 256);
+    *n = self->reg == RL_REG_F32 ? self->n : at_most(self->n, 128);
     for (;;) {
         const int64_t units = self->batch.count * parts(self->m, *m) * parts(self->n, *n);
         if ((double)*m * (double)*n * (double)self->k < worth_cutting(units))
@@ -250,20 +259,72 @@ static void cut(product *self) {
     self->blocks_n = parts(self->n, *n);
 }
 
-static rl_status big_product(product *self) {
+/* Strides that the library takes for dimensions of one element too. */
+static matrix regular(const matrix *x, int64_t rows, int64_t cols, int packed) {
+    const layout l = layout_of(x, rows, cols);
+    return packed                ? (matrix){NULL, cols, 1}
+           : l.transposed == 'N' ? (matrix){NULL, l.leading, 1}
+                                 : (matrix){NULL, 1, l.leading};
+}
+
+/* Prepares the primitives of all blocks; leaves the product to sgemm where one of them cannot be had. */
+static void prepare_halves(product *self) {
+    const double alpha = self->args->alpha, beta = self->args->beta;
+    const int pack_a = !has_layout(&self->a, self->m, self->k), pack_b = !has_layout(&self->b, self->k, self->n);
+    const layout lc = layout_of(&self->c, self->m, self->n);
+    const int wide = alpha != 1.0 || beta != 0.0 || lc.leading == 0 || lc.transposed != 'N';
+    const int64_t last_m = self->m - (self->blocks_m - 1) * self->block_m;
+    const int64_t last_n = self->n - (self->blocks_n - 1) * self->block_n;
+    const od_gemm *gemm[2][2];
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 2; j++) {
+            const int64_t m = i ? last_m : self->block_m, n = j ? last_n : self->block_n;
+            const matrix a = regular(&self->a, m, self->k, pack_a), b = regular(&self->b, self->k, n, pack_b);
+            const od_gemm_shape shape = {.m = m,
+                                         .n = n,
+                                         .k = self->k,
+                                         .a_row = a.row,
+                                         .a_col = a.col,
+                                         .b_row = b.row,
+                                         .b_col = b.col,
+                                         .c_row = wide     ? n
+                                                  : m == 1 ? n
+                                                           : self->c.row,
+                                         .dtype = (int32_t)self->dtype,
+                                         .wide = wide};
+            gemm[i][j] = od_gemm_prepare(&shape);
+            if (gemm[i][j] == NULL)
+                return;
+            const size_t scratch = od_gemm_scratch(gemm[i][j]);
+            self->gemm_scratch = scratch > self->gemm_scratch ? scratch : self->gemm_scratch;
+        }
+    memcpy(self->gemm, gemm, sizeof gemm);
+    self->pack_a = pack_a;
+    self->pack_b = pack_b;
+    self->buffer_c = wide;
+}
+
+static void choose_copies(product *self) {
     const int loops = self->reg != RL_REG_F32, foreign = !od_is_native(self->dtype);
-    cut(self);
     self->pack_a = foreign || (!loops && !has_layout(&self->a, self->m, self->k));
-    self->pack_b = foreign || (loops ? self->b.col != 1 : !has_layout(&self->b, self->k, self->n));
+    /* For the loops always: rows far apart by a power of two would push each other out of the cache. */
+    self->pack_b = foreign || loops || !has_layout(&self->b, self->k, self->n);
     self->buffer_c = loops || foreign || !has_layout(&self->c, self->m, self->n);
+    if (od_gemm_takes(self->dtype))
+        prepare_halves(self);
     const int64_t bytes = od_register_bytes(self->reg);
     self->packed_a = self->pack_a ? cache_lines(self->block_m * self->k * bytes) : 0;
     self->packed_b = self->pack_b ? cache_lines(self->k * self->block_n * bytes) : 0;
     self->buffered_c = self->buffer_c ? cache_lines(self->block_m * self->block_n * bytes) : 0;
-    self->per_thread = self->packed_a + self->packed_b + self->buffered_c;
+    self->per_thread = self->packed_a + self->packed_b + self->buffered_c + cache_lines((int64_t)self->gemm_scratch);
+}
+
+static rl_status big_product(product *self) {
+    cut(self);
+    choose_copies(self);
     const int64_t units = self->batch.count * self->blocks_m * self->blocks_n;
-    const double flops = (double)self->batch.count * (double)self->m * (double)self->n * (double)self->k;
-    const int threads = od_threads(units, flops / (loops ? 5.0 : 25.0));
+    const double work = (double)self->batch.count * (double)self->m * (double)self->n * (double)self->k;
+    const int threads = od_threads(units, work / (self->reg == RL_REG_F32 ? 25.0 : 5.0));
     if (self->per_thread > 0) {
         const size_t wanted = (size_t)threads * self->per_thread;
         self->scratch = od_host->scratch(wanted);
@@ -274,8 +335,7 @@ static rl_status big_product(product *self) {
     const int status = self->status;
     if (status != RL_OK)
         return od_host->fail((rl_status)status,
-                             "onednn: matmul: oneDNN failed at a product of (%lld, %lld) and "
-                             "(%lld, %lld)",
+                             "onednn: matmul: oneDNN failed at a product of (%lld, %lld) and (%lld, %lld)",
                              (long long)self->m, (long long)self->k, (long long)self->k, (long long)self->n);
     return RL_OK;
 }

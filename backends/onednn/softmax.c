@@ -50,7 +50,7 @@ static void run_rows(void *context, int thread, int64_t unit) {
     const int64_t first = unit * self->per_unit;
     const int64_t end = first + self->per_unit < self->space.count ? first + self->per_unit : self->space.count;
     for (int64_t row = first; row < end; row++) {
-        float *x[3];
+        float *x[3] = {NULL};
         for (int i = 0; i < self->n_operands; i++) {
             char *at = od_address(self->operand[i]) + od_space_offset(&self->space, i, self->space.ndim, row);
             x[i] = is_packed(self, i) ? (float *)(void *)at : room + i * self->n;

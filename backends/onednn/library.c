@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "library.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct od_gemm {
+    od_gemm_shape shape;
+    dnnl_primitive_desc_t description;
+    dnnl_primitive_t primitive; /* NULL: the library has only a slow way */
+    const_dnnl_memory_desc_t a, b, c, scratch;
+    od_gemm *next;
+};
+
+#define BUCKETS 256
+static od_gemm *buckets[BUCKETS];
+static dnnl_engine_t engine;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+int od_gemm_takes(rl_dtype dtype) {
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    const unsigned wanted = dtype == RL_BF16  ? (unsigned)dnnl_cpu_isa_avx512_core_bf16
+                            : dtype == RL_F16 ? (unsigned)dnnl_cpu_isa_avx512_core_fp16
+                                              : 0;
+    return wanted != 0 && (isa & wanted) == wanted;
+}
+
+static dnnl_memory_desc_t describe(int32_t dtype, int64_t rows, int64_t cols, int64_t row, int64_t col) {
+    const dnnl_dims_t dims = {rows, cols}, strides = {row, col};
+    const dnnl_data_type_t type = dtype == RL_BF16 ? dnnl_bf16 : dtype == RL_F16 ? dnnl_f16 : dnnl_f32;
+    dnnl_memory_desc_t desc = NULL;
+    return dnnl_memory_desc_create_with_strides(&desc, 2, dims, type, strides) == dnnl_success ? desc : NULL;
+}
+
+static void make(od_gemm *self) {
+    const od_gemm_shape *s = &self->shape;
+    dnnl_memory_desc_t a = describe(s->dtype, s->m, s->k, s->a_row, s->a_col);
+    dnnl_memory_desc_t b = describe(s->dtype, s->k, s->n, s->b_row, s->b_col);
+    dnnl_memory_desc_t c = describe(s->wide ? RL_F32 : s->dtype, s->m, s->n, s->c_row, 1);
+    dnnl_primitive_attr_t attr = NULL;
+    const char *name = "ref";
+    /* Scratch of our own: the library's belongs to the thread that made the primitive. */
+    if (a != NULL && b != NULL && c != NULL && dnnl_primitive_attr_create(&attr) == dnnl_success &&
+        dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
+        dnnl_matmul_primitive_desc_create(&self->description, engine, a, b, NULL, c, attr) == dnnl_success &&
+        dnnl_primitive_desc_query(self->description, dnnl_query_impl_info_str, 0, (void *)&name) == dnnl_success &&
+        strncmp(name, "ref", 3) != 0) {
+        if (dnnl_primitive_create(&self->primitive, self->description) != dnnl_success)
+            self->primitive = NULL;
+        self->a = dnnl_primitive_desc_query_md(self->description, dnnl_query_src_md, 0);
+        self->b = dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 0);
+        self->c = dnnl_primitive_desc_query_md(self->description, dnnl_query_dst_md, 0);
+        self->scratch = dnnl_primitive_desc_query_md(self->description, dnnl_query_scratchpad_md, 0);
+    }
+    (void)dnnl_primitive_attr_destroy(attr);
+    (void)dnnl_memory_desc_destroy(a);
+    (void)dnnl_memory_desc_destroy(b);
+    (void)dnnl_memory_desc_destroy(c);
+}
+
+static uint64_t hash_of(const od_gemm_shape *shape) {
+    const int64_t parts[] = {shape->m,     shape->n,     shape->k,     shape->a_row, shape->a_col,
+                             shape->b_row, shape->b_col, shape->c_row, shape->dtype, shape->wide};
+    uint64_t hash = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        hash = (hash ^ (uint64_t)parts[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
+    return hash;
+}
+
+const od_gemm *od_gemm_prepare(const od_gemm_shape *shape) {
+    od_gemm **bucket = &buckets[hash_of(shape) % BUCKETS];
+    pthread_mutex_lock(&lock);
+    od_gemm *found = *bucket;
+    while (found != NULL && memcmp(&found->shape, shape, sizeof *shape) != 0)
+        found = found->next;
+    if (found == NULL && (engine != NULL || dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success) &&
+        (found = calloc(1, sizeof *found)) != NULL) {
+        const int saved = od_library_begin(); /* it is going to run on one thread */
+        found->shape = *shape;
+        make(found);
+        od_library_end(saved);
+        found->next = *bucket;
+        *bucket = found;
+    }
+    pthread_mutex_unlock(&lock);
+    return found != NULL && found->primitive != NULL ? found : NULL;
+}
+
+size_t od_gemm_scratch(const od_gemm *self) {
+    return dnnl_memory_desc_get_size(self->scratch);
+}
+
+rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scratch) {
+    dnnl_stream_t stream = NULL;
+    dnnl_exec_arg_t args[4] = {
+        {DNNL_ARG_SRC, NULL}, {DNNL_ARG_WEIGHTS, NULL}, {DNNL_ARG_DST, NULL}, {DNNL_ARG_SCRATCHPAD, NULL}};
+    const const_dnnl_memory_desc_t descs[4] = {self->a, self->b, self->c, self->scratch};
+    void *const at[4] = {a, b, c, scratch};
+    const int saved = od_library_begin();
+    int good = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success;
+    for (int i = 0; i < 4 && good; i++)
+        good = dnnl_memory_create(&args[i].memory, descs[i], engine, at[i]) == dnnl_success;
+    good = good && dnnl_primitive_execute(self->primitive, stream, 4, args) == dnnl_success &&
+           dnnl_stream_wait(stream) == dnnl_success;
+    for (int i = 0; i < 4; i++)
+        (void)dnnl_memory_destroy(args[i].memory);
+    (void)dnnl_stream_destroy(stream);
+    od_library_end(saved);
+    return good ? RL_OK : RL_INTERNAL;
+}
+
+void od_gemm_shutdown(void) {
+    for (int i = 0; i < BUCKETS; i++)
+        while (buckets[i] != NULL) {
+            od_gemm *next = buckets[i]->next;
+            (void)dnnl_primitive_destroy(buckets[i]->primitive);
+            (void)dnnl_primitive_desc_destroy(buckets[i]->description);
+            free(buckets[i]);
+            buckets[i] = next;
+        }
+    (void)dnnl_engine_destroy(engine);
+    engine = NULL;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * oneDNN's matmul primitive for half floats, where the machine multiplies them itself: prepared once for each size and
+ * layout, kept until shutdown. f32 goes to dnnl_sgemm, which needs no preparation.
+ */
+#ifndef RUSHLIGHT_BACKENDS_ONEDNN_LIBRARY_H
+#define RUSHLIGHT_BACKENDS_ONEDNN_LIBRARY_H
+
+#include "backend.h"
+
+typedef struct od_gemm_shape { /* c (m, n) = a (m, k) b (k, n); strides in elements, one of each pair is 1 */
+    int64_t m, n, k, a_row, a_col, b_row, b_col, c_row;
+    int32_t dtype; /* of a and b: rl_dtype */
+    int32_t wide;  /* 1: c is f32, else of the same dtype */
+} od_gemm_shape;
+
+typedef struct od_gemm od_gemm;
+
+/* True where the machine has instructions for products of the dtype that the library uses. */
+int od_gemm_takes(rl_dtype dtype);
+/* The prepared product; NULL where the library has only a slow way or no memory. Any thread, outside a parallel
+ * region. */
+const od_gemm *od_gemm_prepare(const od_gemm_shape *shape);
+/* Bytes that od_gemm_run wants as scratch. */
+size_t od_gemm_scratch(const od_gemm *self);
+/* On the calling thread alone. */
+rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scratch);
+void od_gemm_shutdown(void);
+
+#endif
