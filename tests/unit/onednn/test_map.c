@@ -109,6 +109,50 @@ static void many_jobs(void) {
     }
 }
 
+/* x = x + y, y = x * y at once: what an output overwrites is still wanted by the other. */
+static void in_place(void) {
+    static job_pair job;
+    for (int round = 0; round < 6; round++) {
+        const rl_dtype dtype = round % 2 ? RL_F32 : RL_I64;
+        const uint8_t reg = round % 2 ? RL_REG_F32 : RL_REG_I64;
+        rl_program *p = begin_program();
+        const uint8_t x = put_input(p, dtype), y = put_input(p, dtype);
+        const uint8_t sum = put(p, (rl_insn){.code = RL_INSN_ADD, .type = reg, .a = x, .b = y});
+        const uint8_t product = put(p, (rl_insn){.code = RL_INSN_MUL, .type = reg, .a = x, .b = y});
+        put_output(p, sum, dtype);
+        put_output(p, product, dtype);
+        job.ndim = 1;
+        job.shape[0] = round < 2 ? 16 : round < 4 ? 5000 : 400000;
+        for (int i = 0; i < 2; i++)
+            job.in[i] = job.out[i] = new_operand(dtype, 1, job.shape, PACKED);
+        for (int which = 0; which < 2; which++)
+            for (int i = 0; i < 2; i++)
+                job.inputs[which][i] = job.outputs[which][i] = job.in[i]->of[which];
+        run_jobs(p, &job, 1);
+        free_operands();
+    }
+}
+
+/* More than the caches hold: results are streamed past them, at any alignment. */
+static void past_the_caches(void) {
+    static job_pair job;
+    rl_program *p = begin_program();
+    const uint8_t x = put_input(p, RL_F32);
+    put_output(p, put(p, (rl_insn){.code = RL_INSN_NEG, .type = RL_REG_F32, .a = x}), RL_F32);
+    job.ndim = 1;
+    job.shape[0] = 3500003;
+    job.in[0] = new_operand(RL_F32, 1, job.shape, PACKED);
+    job.out[0] = new_operand(RL_F32, 1, job.shape, PACKED);
+    for (int which = 0; which < 2; which++) {
+        job.inputs[which][0] = job.in[0]->of[which];
+        job.inputs[which][0].offset += 4;
+        job.outputs[which][0] = job.out[0]->of[which];
+        job.outputs[which][0].offset += 8;
+    }
+    job.shape[0] -= 2;
+    run_jobs(p, &job, 1);
+}
+
 /* Big enough for several threads and units, in one piece, transposed, and broadcast. */
 static void big_jobs(void) {
     static job_pair job;
@@ -200,6 +244,8 @@ static void any_threads(void) {
 CLONES(random_programs)
 CLONES(many_jobs)
 CLONES(big_jobs)
+CLONES(in_place)
+CLONES(past_the_caches)
 CLONES(casts)
 CLONES(random_numbers)
 CLONES(any_threads)
@@ -207,7 +253,8 @@ CLONES(any_threads)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_programs_of_each_clone), cmocka_unit_test(many_jobs_of_each_clone),
-        cmocka_unit_test(big_jobs_of_each_clone),        cmocka_unit_test(casts_of_each_clone),
+        cmocka_unit_test(big_jobs_of_each_clone),        cmocka_unit_test(in_place_of_each_clone),
+        cmocka_unit_test(past_the_caches_of_each_clone), cmocka_unit_test(casts_of_each_clone),
         cmocka_unit_test(random_numbers_of_each_clone),  cmocka_unit_test(any_threads_of_each_clone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
