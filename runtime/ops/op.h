@@ -116,6 +116,7 @@ enum {
  *   i[4]<3  int64 in 0 .. 2      b[3] bools            f32[2] f64[2] i32[2] u8[2] ... of this very dtype, as n
  *   f[2,3]t transposed storage   f[4]s every second element of a longer one   f[4]e expanded from size 1
  *   [f[2], f[3]] a list of tensors    [1, -1] ints    2  -0.5  true  false  None  float32 (a dtype)  "text"
+ *   device (the one under test)    host (ref)
  */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* of samples, mostly the first field alone is given */
 typedef struct rl_sample {
@@ -224,6 +225,7 @@ typedef struct rl_record_hooks {
     rl_status (*record)(rl_call *call, int opcode);
     rl_status (*before_inplace)(rl_call *call, int opcode);
     bool (*trace)(rl_call *call, int opcode, rl_status *out_status); /* rl_fuse: true when it took the call */
+    rl_status (*view)(rl_call *call); /* a view was made while recording is on, of whatever tensor; before `record` */
 } rl_record_hooks;
 extern rl_record_hooks rl_record_hooks_;
 /* Whether this thread records, on at first; whether it traces. Initial-exec costs one instruction instead of a call. */

@@ -109,7 +109,13 @@ static rl_status copy_to_lower(rl_call *call) {
 VJP(copy_to, rl_to(G, .device = rl_vjp_meta(v, 0)->device, .dtype = rl_vjp_meta(v, 0)->dtype))
 
 static const rl_bad copy_to_bad[] = {{"f[2], None", RL_INVALID_ARGUMENT, "device"}, {0}};
-static const rl_sample copy_to_samples[] = {{0}}; /* devices have no words in samples: `to` has those of both */
+static const rl_sample copy_to_samples[] = {{"n[3,4], host"},
+                                            {"n[], device"},
+                                            {"n[0,3], host"},
+                                            {"n[5,7]t, host, dtype=float16", STEPS},
+                                            {"n[33]s, device, dtype=int32"},
+                                            {"n[4]e, host"},
+                                            {0}};
 
 const rl_op_def rl_op_def_copy_to = {
     .schema = "copy_to(Tensor self, Device device, *, ScalarType? dtype=None) -> Tensor",
@@ -140,6 +146,7 @@ static const rl_sample to_samples[] = {{"n[3,4], dtype=float32", STEPS},
                                        {"n[0,3], dtype=bool"},
                                        {"n[5,7]t, copy=true"},
                                        {"n[33]s"},
+                                       {"n[5,7]t, device=host"},
                                        {"f[4]e, dtype=float16", STEPS},
                                        {0}};
 

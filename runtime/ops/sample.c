@@ -177,9 +177,9 @@ static rl_status parse_number(parser *self, rl_sample_item *item) {
     return RL_OK;
 }
 
-/* A word that is no name of an argument: a tensor, a dtype, true, false, None, inf, nan. */
+/* A word that is no name of an argument: a tensor, a dtype, a device, true, false, None, inf, nan. */
 static rl_status parse_word(parser *self, size_t length, rl_sample_item *item) {
-    static const char *const plain[] = {"None", "true", "false"};
+    static const char *const plain[] = {"None", "true", "false", "device", "host"};
     rl_sample_tensor tensor;
     if (self->at[length] == '[') {
         if (!read_tensor_word(self->at, length, &tensor))
@@ -193,11 +193,15 @@ static rl_status parse_word(parser *self, size_t length, rl_sample_item *item) {
         item->count = 1;
         return add_tensor(self, &tensor);
     }
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < 5; k++)
         if (strlen(plain[k]) == length && memcmp(plain[k], self->at, length) == 0) {
             self->at += length;
-            if (k > 0)
+            if (k == 1 || k == 2)
                 item->value = rl_value_of_bool(k == 1);
+            else if (k > 2) {
+                item->kind = RL_ITEM_DEVICE;
+                item->count = k == 4;
+            }
             return RL_OK;
         }
     char name[16] = {0};

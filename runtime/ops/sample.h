@@ -18,7 +18,13 @@ typedef struct rl_sample_tensor {
     int64_t shape[RL_MAX_DIMS];
 } rl_sample_tensor;
 
-typedef enum rl_sample_item_kind { RL_ITEM_VALUE, RL_ITEM_TENSOR, RL_ITEM_TENSORS, RL_ITEM_INTS } rl_sample_item_kind;
+typedef enum rl_sample_item_kind {
+    RL_ITEM_VALUE,
+    RL_ITEM_TENSOR,
+    RL_ITEM_TENSORS,
+    RL_ITEM_INTS,
+    RL_ITEM_DEVICE /* the device under test; ref where count is 1 */
+} rl_sample_item_kind;
 
 typedef struct rl_sample_item {
     const char *name; /* NULL: by position */

@@ -236,6 +236,8 @@ static void fill_arguments(const rl_test_call *self, rl_tensor *const *tensors, 
             v = (rl_value){.kind = RL_VALUE_TENSORS, .as.tensors = {tensors + item->first, item->count}};
         else if (item->kind == RL_ITEM_INTS)
             v = (rl_value){.kind = RL_VALUE_INTS, .as.ints = {line->ints + item->first, item->count}};
+        else if (item->kind == RL_ITEM_DEVICE)
+            v = (rl_value){.kind = RL_VALUE_DEVICE, .as.device = item->count ? rl_device_get("ref") : self->device};
         out[i] = (rl_argument){item->name, v};
     }
     if (self->count > line->n_items)
