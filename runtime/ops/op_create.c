@@ -61,7 +61,7 @@ static const rl_sample empty_samples[] = {
 static const rl_sample new_samples[] = {{"[3, 4]"},           {"[], dtype=int64"},       {"[0, 3]"},
                                         {"[33], dtype=bool"}, {"[5, 7], dtype=float16"}, {0}};
 static const rl_bad new_bad[] = {{"[2, -1]", RL_INVALID_ARGUMENT, "-1"},
-                                 {"[4611686018427387904, 4]", RL_INVALID_ARGUMENT, ""},
+                                 {"[4611686018427387904, 4]", RL_INVALID_ARGUMENT, "overflow"},
                                  {"[1,1,1,1,1,1,1,1,1,1,1,1,1]", RL_INVALID_ARGUMENT, "13 dimensions"},
                                  {0}};
 
