@@ -12,9 +12,10 @@ static rl_tensor *first_gradient(const char *function, rl_tensor *self, rl_tenso
     if (given == NULL) {
         if (self->numel != 1)
             return rl_fail_null(RL_SHAPE_MISMATCH,
-                                "%s: self %s has %lld elements; only of one element is 1 the gradient, "
-                                "else give it by .gradient",
-                                function, rl_shape_text(self->ndim, self->shape, want), (long long)self->numel);
+                                "%s: self %s has %lld elements: the gradient to begin with is 1 for one element alone; "
+                                "give %s",
+                                function, rl_shape_text(self->ndim, self->shape, want), (long long)self->numel,
+                                strcmp(function, "backward") == 0 ? ".gradient" : ".grad_outputs");
         RL_NO_GRAD();
         return rl_ones_like(self);
     }
@@ -33,7 +34,8 @@ static rl_status check_root(const char *function, const rl_tensor *self) {
         return rl_fail(RL_INVALID_ARGUMENT, "%s: self is NULL", function);
     if (!self->requires_grad)
         return rl_fail(RL_AUTOGRAD,
-                       "%s: self requires no gradient and was not made by a recorded op: there is no graph to walk",
+                       "%s: self requires no gradient and has no grad_fn: no recorded op made it, there is no graph to "
+                       "walk",
                        function);
     return RL_OK;
 }
@@ -144,6 +146,8 @@ rl_status rl_gradients_opt(rl_tensors outputs, rl_tensors inputs, rl_tensor **ou
                         "NULL in place of this error",
                         (long long)i);
     }
+    if (rl_failed())
+        memset(out_grads, 0, sizeof *out_grads * (size_t)inputs.count);
     ends_free(&e, outputs.count, inputs.count);
     return rl_error_status();
 }

@@ -14,11 +14,13 @@ enum { MOST_INPUTS = RL_MAX_INPUTS };
 
 typedef struct trace { /* of one call of rl_fuse */
     rl_builder builder;
-    rl_tensor *inputs[MOST_INPUTS]; /* real tensors, in the program's order; borrowed */
+    rl_tensor *inputs[MOST_INPUTS]; /* real tensors, in the program's order; one count each */
     rl_pw input_values[MOST_INPUTS];
     int n_inputs, n_scalars;
     rl_number scalars[RL_MAX_SCALARS];
     struct traced *all; /* what was handed out, to be cut off at the end */
+    replay *replay;     /* NULL where gradients are not recorded */
+    bool uses_more;     /* gradients are wanted of more than the inputs */
 } trace;
 
 typedef struct traced { /* hangs at tensor->trace */
@@ -47,6 +49,8 @@ static rl_tensor *stand_in(trace *self, rl_pw value, rl_dtype dtype, rl_device *
 }
 
 static void cut_off(trace *self) {
+    for (int i = 0; i < self->n_inputs; i++)
+        rl_release(self->inputs[i]);
     while (self->all) {
         traced *next = self->all->next;
         self->all->tensor->trace = NULL;
@@ -58,30 +62,27 @@ static void cut_off(trace *self) {
 
 static rl_pw add_input(trace *self, rl_tensor *tensor) {
     int i = self->n_inputs++;
-    self->inputs[i] = tensor;
+    self->inputs[i] = rl_retain(tensor);
     return self->input_values[i] = rl_build_input(&self->builder, (rl_dtype)tensor->dtype);
 }
 
 /* The value of an input of an op's program: a traced one, or a real tensor, which becomes an input. */
-static rl_status value_of(trace *self, const char *op, rl_tensor *tensor, rl_pw *out) {
+static rl_status value_of(trace *self, rl_tensor *tensor, rl_pw *out) {
     traced *mark = tensor->trace;
     if (mark) {
         *out = mark->value;
         return RL_OK;
     }
-    if (tensor->requires_grad && rl_recording_)
-        return rl_fail(RL_AUTOGRAD, "fuse: %s uses a tensor that requires gradients and is no input of the function",
-                       op);
-    for (int i = 0; i < self->n_inputs; i++) {
-        if (self->inputs[i] == tensor) {
-            *out = self->input_values[i];
-            return RL_OK;
-        }
-    }
-    if (self->n_inputs == MOST_INPUTS)
+    int i = 0;
+    while (i < self->n_inputs && self->inputs[i] != tensor)
+        i++;
+    if (i == MOST_INPUTS)
         return rl_fail(RL_UNSUPPORTED, "fuse: more than %d input tensors", MOST_INPUTS);
-    *out = add_input(self, tensor);
-    return RL_OK;
+    *out = i < self->n_inputs ? self->input_values[i] : add_input(self, tensor);
+    if (self->replay == NULL || !tensor->requires_grad)
+        return RL_OK;
+    self->uses_more = true;
+    return replay_uses(self->replay, tensor);
 }
 
 static trace *trace_of(const rl_call *call, const rl_schema *schema) {
@@ -112,7 +113,7 @@ static rl_status splice(trace *self, rl_call *call, const rl_schema *schema) {
     if (self->n_scalars + launch.n_scalars > RL_MAX_SCALARS)
         return rl_fail(RL_UNSUPPORTED, "fuse: more than %d numbers", RL_MAX_SCALARS);
     for (int i = 0; i < launch.n_inputs && status == RL_OK; i++)
-        status = value_of(self, schema->name, launch.inputs[i], &args[i]);
+        status = value_of(self, launch.inputs[i], &args[i]);
     if (status != RL_OK)
         return status;
     rl_build_inline(&self->builder, launch.program, args, NULL, results);
@@ -141,23 +142,21 @@ bool trace_call(rl_call *call, int opcode, rl_status *out_status) {
     return true;
 }
 
-/* Running
- * ----------------------------------------------------------------------------------------------------------------- */
+/* Running -------------------------------------------------------------------------------------------------------- */
 
-typedef struct fused {
-    rl_tensor_fn fn;
-    void *context;
-} fused;
-
-static rl_status check_outputs(rl_tensor *const *outputs, int64_t n_outputs, trace *self) {
+static rl_status check_outputs(const trace *self, rl_tensor *const *outputs, int64_t n_outputs) {
+    char a[RL_SHAPE_TEXT], b[RL_SHAPE_TEXT];
     for (int64_t i = 0; i < n_outputs; i++) {
-        traced *mark = outputs[i] ? outputs[i]->trace : NULL;
+        const traced *mark = outputs[i]->trace;
         if (mark == NULL || mark->owner != self)
             return rl_fail(RL_UNSUPPORTED, "fuse: output %lld does not come from the inputs by pointwise ops",
                            (long long)i);
         if (outputs[i]->ndim != outputs[0]->ndim ||
             memcmp(outputs[i]->shape, outputs[0]->shape, sizeof(int64_t) * outputs[0]->ndim) != 0)
-            return rl_fail(RL_UNSUPPORTED, "fuse: all outputs must have one shape");
+            return rl_fail(RL_SHAPE_MISMATCH,
+                           "fuse: all outputs must have one shape; output 0 has %s and output %lld %s",
+                           rl_shape_text(outputs[0]->ndim, outputs[0]->shape, a), (long long)i,
+                           rl_shape_text(outputs[i]->ndim, outputs[i]->shape, b));
     }
     return RL_OK;
 }
@@ -177,6 +176,7 @@ static rl_tensor *output_like(const trace *self, const rl_tensor *like) {
         rl_tensor_empty(like->storage->device, (rl_dtype)like->dtype, like->ndim, like->shape, model ? stride : NULL));
 }
 
+/* Replaces the traced outputs by real ones. */
 static rl_status run_program(trace *self, rl_tensor **outputs, int64_t n_outputs) {
     rl_tensor *made[RL_MAX_OUTPUTS];
     for (int64_t i = 0; i < n_outputs; i++) {
@@ -187,94 +187,79 @@ static rl_status run_program(trace *self, rl_tensor **outputs, int64_t n_outputs
     }
     const rl_program *program = rl_builder_finish(&self->builder);
     rl_status status = program ? rl_row_map("fuse", program, self->inputs, made, self->scalars) : rl_error_status();
-    for (int64_t i = 0; i < n_outputs; i++)
-        outputs[i] = made[i];
+    memcpy(outputs, made, sizeof *made * (size_t)n_outputs);
     return status;
 }
 
-static rl_status trace_and_run(const fused *what, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
+static rl_status trace_and_run(trace *self, rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs,
+                               int64_t n_outputs) {
     rl_tensor *given[MOST_INPUTS];
-    trace self = {0};
-    rl_status status = RL_OK;
-    rl_builder_init(&self.builder);
-    for (int64_t i = 0; i < inputs.count && status == RL_OK; i++) {
+    for (int64_t i = 0; i < inputs.count; i++) {
         const rl_tensor *t = inputs.data[i];
-        given[i] = stand_in(&self, add_input(&self, inputs.data[i]), (rl_dtype)t->dtype, t->storage->device, t->ndim,
-                            t->shape);
-        status = given[i] ? RL_OK : rl_error_status();
+        given[i] =
+            stand_in(self, add_input(self, inputs.data[i]), (rl_dtype)t->dtype, t->storage->device, t->ndim, t->shape);
+        if (given[i] == NULL)
+            return rl_error_status();
     }
+    rl_status status = call_tensor_fn("fuse", fn, context, (rl_tensors){given, inputs.count}, outputs, n_outputs);
     if (status == RL_OK)
-        status = what->fn((rl_tensors){given, inputs.count}, outputs, n_outputs, what->context);
-    if (status != RL_OK && !rl_failed())
-        rl_fail(status, "fuse: the function failed");
-    if (!rl_failed())
-        status = check_outputs(outputs, n_outputs, &self);
-    if (!rl_failed())
-        status = run_program(&self, outputs, n_outputs);
-    cut_off(&self);
-    return rl_error_status();
+        status = check_outputs(self, outputs, n_outputs);
+    return status == RL_OK ? run_program(self, outputs, n_outputs) : status;
 }
 
-static rl_status fused_forward(rl_function_call *call, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs,
-                               void *context) {
-    return rl_function_save(call, inputs) ? rl_error_status() : trace_and_run(context, inputs, outputs, n_outputs);
+/* The derivative runs the function op by op. Every floating output has one where an input or what else is used does. */
+static rl_status give_history(replay *of, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs, bool uses_more) {
+    bool differentiable[RL_MAX_OUTPUTS], any = uses_more;
+    for (int64_t i = 0; i < inputs.count; i++)
+        any |= inputs.data[i]->requires_grad != 0;
+    for (int64_t i = 0; i < n_outputs; i++)
+        differentiable[i] = any && rl_dtype_is_float((rl_dtype)outputs[i]->dtype);
+    return replay_end(of, outputs, differentiable, n_outputs);
 }
 
-/* Op by op with its graph, and that graph's gradients; recorded themselves where gradients of gradients are asked for.
- */
-static rl_status fused_backward(rl_function_call *call, rl_tensors grads, rl_tensor **out, int64_t n_inputs,
-                                void *context) {
-    const fused *what = context;
-    rl_tensor *inputs[MOST_INPUTS], *outputs[RL_MAX_OUTPUTS], *wanted[MOST_INPUTS], *found[MOST_INPUTS];
-    rl_tensor *roots[RL_MAX_OUTPUTS], *seeds[RL_MAX_OUTPUTS];
-    int64_t n_wanted = 0, n_roots = 0;
-    bool again = rl_recording_;
-    for (int64_t i = 0; i < n_inputs; i++) {
-        inputs[i] = rl_function_saved(call, i);
-        if (inputs[i] && !again)
-            inputs[i] = rl_detach(inputs[i]);
-        if (rl_function_needs_grad(call, i))
-            wanted[n_wanted++] = again ? inputs[i] : rl_requires_grad(inputs[i], true);
-    }
-    if (rl_failed() || n_wanted == 0)
-        return rl_error_status();
-    rl_set_grad_enabled(true);
-    rl_status status = what->fn((rl_tensors){inputs, n_inputs}, outputs, grads.count, what->context);
-    rl_set_grad_enabled(again);
-    for (int64_t i = 0; i < grads.count && status == RL_OK; i++) {
-        if (grads.data[i] && outputs[i]->requires_grad) {
-            roots[n_roots] = outputs[i];
-            seeds[n_roots++] = grads.data[i];
-        }
-    }
-    if (status == RL_OK && n_roots > 0)
-        status = rl_gradients(((rl_tensors){roots, n_roots}), ((rl_tensors){wanted, n_wanted}), found,
-                              .grad_outputs = {seeds, n_roots}, .create_graph = again, .allow_unused = true);
-    for (int64_t i = 0, k = 0; i < n_inputs && status == RL_OK && n_roots > 0; i++) {
-        if (rl_function_needs_grad(call, i))
-            out[i] = found[k++];
-    }
+static rl_status run_fused(trace *self, rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs,
+                           int64_t n_outputs) {
+    rl_scope scope = rl_scope_begin();
+    rl_status status = rl_error_status();
+    if (status == RL_OK)
+        status = trace_and_run(self, fn, context, inputs, outputs, n_outputs);
+    for (int64_t i = 0; i < n_outputs && status == RL_OK; i++)
+        rl_keep(outputs[i]);
+    rl_scope_end(scope);
     return status;
 }
 
-static void fused_destroy(void *context) {
-    rl_free(context);
+static rl_status check_arguments(rl_tensor_fn fn, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
+    if (rl_failed())
+        return rl_error_status();
+    if (fn == NULL || inputs.data == NULL || inputs.count < 1 || inputs.count > MOST_INPUTS || outputs == NULL ||
+        n_outputs < 1 || n_outputs > RL_MAX_OUTPUTS)
+        return rl_fail(RL_INVALID_ARGUMENT, "fuse: needs a function, 1 to %d inputs and room for 1 to %d outputs",
+                       MOST_INPUTS, RL_MAX_OUTPUTS);
+    for (int64_t i = 0; i < inputs.count; i++) {
+        if (inputs.data[i] == NULL)
+            return rl_fail(RL_INVALID_ARGUMENT, "fuse: input %lld is NULL", (long long)i);
+        if (inputs.data[i]->trace)
+            return rl_fail(RL_UNSUPPORTED, "fuse: input %lld belongs to a function that is being fused", (long long)i);
+    }
+    return RL_OK;
 }
 
 rl_status rl_fuse(rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
-    static const rl_function_class kind = {sizeof kind, "FusedBackward", fused_forward, fused_backward, fused_destroy};
-    if (rl_failed())
+    trace self = {0};
+    rl_status status = check_arguments(fn, inputs, outputs, n_outputs);
+    if (status != RL_OK)
+        return status;
+    rl_builder_init(&self.builder);
+    if (rl_recording_ && (self.replay = replay_begin("FusedBackward", fn, context, inputs)) == NULL)
         return rl_error_status();
-    if (fn == NULL || inputs.count < 1 || inputs.count > MOST_INPUTS || n_outputs < 1 || n_outputs > RL_MAX_OUTPUTS)
-        return rl_fail(RL_INVALID_ARGUMENT, "fuse: needs a function, 1 to %d inputs and 1 to %d outputs", MOST_INPUTS,
-                       RL_MAX_OUTPUTS);
-    for (int64_t i = 0; i < inputs.count; i++) {
-        if (inputs.data[i] && inputs.data[i]->trace)
-            return rl_fail(RL_UNSUPPORTED, "fuse: input %lld belongs to a function that is being fused", (long long)i);
-    }
-    fused *self = rl_alloc_zero(1, sizeof *self, "a fused function");
-    if (self == NULL)
-        return rl_error_status();
-    *self = (fused){fn, context};
-    return rl_function_apply(&kind, self, inputs, outputs, n_outputs);
+    status = run_fused(&self, fn, context, inputs, outputs, n_outputs);
+    cut_off(&self);
+    if (self.replay && status == RL_OK)
+        status = give_history(self.replay, inputs, outputs, n_outputs, self.uses_more);
+    else
+        replay_cancel(self.replay);
+    if (status != RL_OK)
+        memset(outputs, 0, sizeof *outputs * (size_t)n_outputs);
+    return status;
 }

@@ -18,16 +18,9 @@ typedef struct checker {
 /* Runs fn, and gives its outputs to the innermost scope. */
 static rl_status call(const checker *self, rl_tensor **outputs, bool record) {
     bool was = rl_set_grad_enabled(record);
-    memset(outputs, 0, sizeof *outputs * (size_t)self->n_outputs);
-    rl_status status = self->fn(self->inputs, outputs, self->n_outputs, self->context);
+    rl_status status = call_tensor_fn(self->name, self->fn, self->context, self->inputs, outputs, self->n_outputs);
     rl_set_grad_enabled(was);
-    if (status != RL_OK && !rl_failed())
-        return rl_fail(status, "%s: the function failed", self->name);
-    for (int64_t i = 0; i < self->n_outputs && !rl_failed(); i++) {
-        if (outputs[i] == NULL)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: the function gave no output %lld", self->name, (long long)i);
-    }
-    return rl_error_status();
+    return status;
 }
 
 /* All elements of a tensor on the host, as doubles; the caller frees them. */
@@ -140,7 +133,17 @@ static rl_status analytic(const checker *self, int64_t rows, double *jacobian) {
     return RL_OK;
 }
 
-static rl_status compare(const checker *self, int64_t rows, const double *jacobian, double *numeric, double *scratch) {
+/* Which element of which output a row is. */
+static int64_t output_of(rl_tensor *const *outputs, int64_t row, int64_t *out_element) {
+    int64_t i = 0;
+    while (row >= outputs[i]->numel)
+        row -= outputs[i++]->numel;
+    *out_element = row;
+    return i;
+}
+
+static rl_status compare(const checker *self, rl_tensor *const *outputs, int64_t rows, const double *jacobian,
+                         double *numeric) {
     int64_t at = 0;
     for (int64_t i = 0; i < self->inputs.count; i++) {
         rl_tensor *input = self->inputs.data[i];
@@ -148,14 +151,15 @@ static rl_status compare(const checker *self, int64_t rows, const double *jacobi
         if (input->requires_grad && values == NULL)
             return rl_error_status();
         for (int64_t k = 0; values && k < input->numel && !rl_failed(); k++, at++) {
-            difference(self, i, k, values, numeric, scratch, rows);
+            difference(self, i, k, values, numeric, numeric + rows, rows);
             for (int64_t r = 0; r < rows && !rl_failed(); r++) {
                 double a = jacobian[at * rows + r], n = numeric[r];
+                int64_t element, output = output_of(outputs, r, &element);
                 if (!(fabs(a - n) <= self->options.atol + self->options.rtol * fabs(n)))
                     rl_fail(RL_AUTOGRAD,
-                            "%s: the derivative of output element %lld by element %lld of input %lld is %.9g by the "
-                            "graph and %.9g by differences",
-                            self->name, (long long)r, (long long)k, (long long)i, a, n);
+                            "%s: the derivative by input %lld, element %lld, of output %lld, element %lld, is expected "
+                            "to be %.9g by differences, and the graph gives %.9g",
+                            self->name, (long long)i, (long long)k, (long long)output, (long long)element, n, a);
             }
         }
         rl_free(values);
@@ -196,7 +200,7 @@ static rl_status run(const checker *self) {
     double *jacobian = rl_alloc_zero((size_t)(rows * columns) + 1, sizeof *jacobian, "derivatives");
     double *numeric = rl_alloc_zero(2 * (size_t)rows + 1, sizeof *numeric, "derivatives");
     if (jacobian && numeric && analytic(self, rows, jacobian) == RL_OK)
-        compare(self, rows, jacobian, numeric, numeric + rows);
+        compare(self, outputs, rows, jacobian, numeric);
     rl_free(jacobian);
     rl_free(numeric);
     return rl_error_status();
@@ -251,8 +255,8 @@ static rl_status gradients_of(rl_tensors given, rl_tensor **out, int64_t n_out, 
             wanted[n_wanted++] = given.data[i];
     }
     bool was = rl_set_grad_enabled(true);
-    rl_gradients(((rl_tensors){roots, n_roots}), ((rl_tensors){wanted, n_wanted}), out, .grad_outputs = {seeds, n_roots},
-                 .create_graph = true, .allow_unused = true);
+    rl_gradients(((rl_tensors){roots, n_roots}), ((rl_tensors){wanted, n_wanted}), out,
+                 .grad_outputs = {seeds, n_roots}, .create_graph = true, .allow_unused = true);
     rl_set_grad_enabled(was);
     for (int64_t i = 0; i < n_out && !rl_failed(); i++) { /* an input that does not matter has gradient zero */
         if (out[i] == NULL)

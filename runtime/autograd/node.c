@@ -4,32 +4,81 @@
 
 #include <string.h>
 
+/* Memory --------------------------------------------------------------------------------------------------------- */
+
+/* Most nodes fit one of these; the others are blocks of their own. */
+static rl_pool pools[] = {{.bytes = 320, .what = "a node of the graph"},
+                          {.bytes = 512, .what = "a node of the graph"},
+                          {.bytes = 1024, .what = "a node of the graph"}};
+#define POOLS (sizeof pools / sizeof *pools)
+
+static const rl_object_class node_object_class;
+
+void *node_new(size_t bytes, const node_class *kind, const char *name) {
+    uint8_t pool = 0;
+    while (pool < POOLS && pools[pool].bytes < bytes)
+        pool++;
+    node *self = pool < POOLS ? rl_pool_take(&pools[pool]) : rl_alloc(bytes, "a node of the graph");
+    if (self == NULL)
+        return NULL;
+    rl_object_init(&self->object, &node_object_class);
+    self->kind = kind;
+    self->name = name;
+    self->n_edges = self->n_outputs = 0;
+    self->pool = pool;
+    self->released = false;
+    self->hooks = NULL;
+    return self;
+}
+
+static void node_free(node *self) {
+    if (self->pool < POOLS)
+        rl_pool_give(&pools[self->pool], self);
+    else
+        rl_free(self);
+}
+
+/* Order ---------------------------------------------------------------------------------------------------------- */
+
+/* Lamport 1978: a thread's clock passes those of all nodes it has pointed to, so that edges always lead down. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) uint64_t node_time;
+
+uint64_t node_clock(void) {
+    return node_time;
+}
+
+void node_clock_pass(uint64_t sequence) {
+    if (node_time < sequence)
+        node_time = sequence;
+}
+
+void node_place(node *self) {
+    for (int i = 0; i < self->n_edges; i++)
+        if (self->edges[i].to)
+            node_clock_pass(self->edges[i].to->sequence);
+    self->sequence = ++node_time;
+}
+
+/* The end of a node ---------------------------------------------------------------------------------------------- */
+
 static _Thread_local struct {
     node *dead;
     bool busy;
 } graveyard;
 
-void node_init(node *self, const node_class *kind, const char *name) {
-    static _Thread_local uint64_t sequence;
-    rl_object_init(&self->object, &node_object_class);
-    self->kind = kind;
-    self->name = name;
-    self->sequence = ++sequence;
-    self->released = false;
-    self->hooks = NULL;
-    self->next_dead = NULL;
-}
-
-static void node_bury(node *self) {
-    node_release(self);
+static void bury(node *self) {
+    if (self->kind->release_saved && !self->released)
+        self->kind->release_saved(self);
+    if (self->kind->finish)
+        self->kind->finish(self);
     for (int i = 0; i < self->n_edges; i++)
         edge_release(&self->edges[i]);
     hooks_free(self->hooks); /* tensors that keep gradients here hold this node: none is left */
-    rl_free(self);
+    node_free(self);
 }
 
 /* A graph may be a million nodes deep. Nodes that die while another one is being freed wait in a list. */
-void node_destroy(rl_object *object) {
+static void destroy(rl_object *object) {
     node *self = (node *)object;
     self->next_dead = graveyard.dead;
     graveyard.dead = self;
@@ -39,11 +88,16 @@ void node_destroy(rl_object *object) {
     while (graveyard.dead) {
         node *next = graveyard.dead;
         graveyard.dead = next->next_dead;
-        node_bury(next);
+        bury(next);
     }
     graveyard.busy = false;
 }
-const rl_object_class node_object_class = {"graph node", node_destroy};
+static const rl_object_class node_object_class = {"graph node", destroy};
+
+void node_release(node *self) {
+    if (!self->released && self->kind->release_saved)
+        self->released = self->kind->release_saved(self);
+}
 
 void edge_release(edge *self) {
     rl_release(self->to);
@@ -57,63 +111,42 @@ edge edge_copy(const edge *self) {
     return *self;
 }
 
-void node_release(node *self) {
-    if (self->released)
-        return;
-    self->released = true;
-    if (self->kind->release_saved)
-        self->kind->release_saved(self);
-}
-
-/* Saved tensors -------------------------------------------------------------------------------------------------------
- */
+/* Saved tensors -------------------------------------------------------------------------------------------------- */
 
 rl_tensor *bare_alias(const rl_tensor *self) {
     return rl_tensor_make(self->storage, (rl_dtype)self->dtype, self->ndim, self->shape, self->stride, self->offset);
 }
 
-rl_status save_tensor(saved *out, rl_tensor *tensor, int own_output) {
-    *out = (saved){.version = version_of(tensor), .own_output = (uint8_t)own_output};
-    if (own_output == 0) {
-        rl_status status = edge_of(tensor, out->version, &out->source);
-        if (status != RL_OK)
-            return status;
-    }
-    out->tensor = out->source.leaf ? rl_retain(tensor) : bare_alias(tensor);
-    if (out->tensor)
-        return RL_OK;
-    edge_release(&out->source);
-    return rl_error_status();
+rl_status save_tensor(saved *out, rl_tensor *tensor, const edge *source, uint32_t version) {
+    out->version = version;
+    out->tensor = source->leaf == tensor ? rl_retain(tensor) : bare_alias(tensor);
+    return out->tensor ? RL_OK : rl_error_status();
 }
 
 void saved_release(saved *self) {
     rl_release(self->tensor);
-    edge_release(&self->source);
     self->tensor = NULL;
 }
 
-rl_tensor *saved_unpack(const saved *self, node *owner) {
+rl_tensor *saved_unpack(const saved *self, const edge *source, const node *owner) {
     rl_tensor *tensor = self->tensor;
     if (tensor == NULL)
-        return rl_fail_null(RL_INTERNAL, "backward: %s asks for a tensor that it did not save", owner->name);
+        return rl_fail_null(RL_AUTOGRAD, "backward: %s has released the tensors that it saved", owner->name);
     uint32_t version = version_of(tensor);
     if (version != self->version) {
         char shape[RL_SHAPE_TEXT];
         const char *by = tensor->storage->changed_by;
         return rl_fail_null(RL_AUTOGRAD,
-                            "backward: a tensor %s %s that %s needs was changed in place by %s: it is at version %u, "
-                            "version %u was saved; clone it before the change",
+                            "backward: a tensor %s %s that %s saved was changed in place by %s since: it is at version "
+                            "%u and was saved at version %u; clone it before it is changed",
                             rl_dtype_name((rl_dtype)tensor->dtype), rl_shape_text(tensor->ndim, tensor->shape, shape),
                             owner->name, by ? by : "an op", version, self->version);
     }
-    if (!rl_recording_ || tensor == self->source.leaf)
+    if (!rl_recording_ || source->to == NULL)
         return tensor;
-    if (!self->own_output && self->source.to == NULL)
-        return tensor;
-    rl_tensor *view = rl_object_own(bare_alias(tensor));
-    if (view == NULL || meta_of(view) == NULL)
+    rl_tensor *with_history = rl_object_own(bare_alias(tensor));
+    if (with_history == NULL || meta_of(with_history) == NULL)
         return NULL;
-    set_history(view, self->own_output ? owner : self->source.to,
-                self->own_output ? self->own_output - 1u : self->source.output);
-    return view;
+    set_history(with_history, source->to, source->output);
+    return with_history;
 }

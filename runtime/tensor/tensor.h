@@ -28,8 +28,9 @@ struct rl_tensor {
     rl_object object;
     uint8_t dtype; /* rl_dtype */
     uint8_t ndim;
-    uint8_t contiguous;    /* row-major without gaps; kept right by whoever sets shape and strides */
-    uint8_t requires_grad; /* a leaf that asks for gradients, or made by a recorded op */
+    uint8_t contiguous;     /* row-major without gaps; kept right by whoever sets shape and strides */
+    uint8_t requires_grad;  /* a leaf that asks for gradients, or made by a recorded op */
+    uint8_t untracked_view; /* a view made while gradients were not recorded: its base does not know it */
     int64_t numel;
     int64_t offset; /* elements into the storage */
     rl_storage *storage;
