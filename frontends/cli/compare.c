@@ -45,7 +45,7 @@ static int choose_devices(const char *names, row *rows) {
 
 static void run_row(row *self, const train_options *options, int points, int every) {
     self->is_reference = self->device == rl_device_get("ref:0");
-    if (train(options, self->device, &self->trained) ||
+    if (rl_device_set_default(self->device) || train(options, self->device, &self->trained) ||
         (!self->is_reference && !interrupted() && lockstep(options, self->device, points, every, &self->apart)))
         snprintf(self->failure, sizeof self->failure, "%s", rl_error_text());
     rl_error_clear();

@@ -231,7 +231,7 @@ static int run_train(int argc, char **argv) {
     if (!model_named(o.model))
         return usage_error(&command_train, "no model '%.60s'; there is: mlp", o.model);
     device = o.device ? rl_device_get(o.device) : rl_device_default();
-    if (!device)
+    if (!device || rl_device_set_default(device)) /* what makes tensors without naming a device makes them there */
         return report_error();
     catch_interrupt();
     if (train(&o, device, &result))

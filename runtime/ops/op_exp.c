@@ -194,8 +194,8 @@ static rl_pw polynomial(rl_builder *b, rl_pw p, const double *c, int count) {
     return sum;
 }
 
-/* Rational approximations near 0 and in the tails, then two steps of Newton's method with erf itself (the tails with
- * erfc, which does not cancel there). Coefficients: M. Giles, "Approximating the erfinv function", single precision. */
+/* Rational approximations near 0 and in the tails, then two steps of Newton's method with erf itself, as PyTorch
+ * has it. Coefficients: M. Giles, "Approximating the erfinv function", single precision. */
 static rl_pw inverse_erf(rl_builder *b, rl_pw y) {
     static const double middle[] = {1.50140941,      0.246640727,    -0.00417768164, -0.00125372503, 0.000218580870,
                                     -4.39150654e-06, -3.5233877e-06, 3.43273939e-07, 2.81022636e-08};
@@ -207,7 +207,7 @@ static rl_pw inverse_erf(rl_builder *b, rl_pw y) {
           far = polynomial(b, SUB(OP1(SQRT, w), NUM(w, 3)), tail, 9);
     rl_pw root = MUL(SELECT(LT(w, NUM(w, 5)), near, far), size);
     for (int step = 0; step < 2; step++) {
-        rl_pw error = SELECT(LT(size, NUM(size, 0.5)), SUB(OP1(ERF, root), size), SUB(SUB(one, size), OP1(ERFC, root)));
+        rl_pw error = SUB(OP1(ERF, root), size);
         root = SUB(root, DIV(error, MUL(NUM(root, TWO_OVER_SQRT_PI), EXP(NEG(MUL(root, root))))));
     }
     root = SELECT(EQ(size, one), NUM(root, INFINITY), root);

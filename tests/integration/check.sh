@@ -11,5 +11,5 @@ for plugin in $plugins; do
     expect 0 'conforms: ([0-9]+) of \1 checks' "$rushlight" check "$plugin"
 done
 RUSHLIGHT_SIM_FAIL=launch:2000 expect 1 'does not conform' "$rushlight" check --abi-only "$root/sim/rushlight_backend_sim.so"
-expect 1 'text' "$rushlight" check "$source/README.md"
+expect 1 'ELF' "$rushlight" check "$source/README.md"
 finish

@@ -12,7 +12,7 @@ expect 2 'COMMAND' "$rushlight"
 expect 2 "no command 'nonsense'" "$rushlight" nonsense
 expect 0 '^rushlight [0-9]+\.[0-9]+\.[0-9]+' "$rushlight" version
 expect 0 'RUSHLIGHT_DEVICE' "$rushlight" env
-expect 0 '^ref' "$rushlight" devices
+expect 0 'ref:0 +usable' "$rushlight" devices
 expect 0 'softmax' "$rushlight" ops
 
 "$rushlight" devices --json | python3 -m json.tool >/dev/null || fail "devices --json is no JSON"

@@ -26,7 +26,8 @@ expect 1 'no/such/folder' "$rushlight" train fashion-mnist --data "$data" --devi
     --save "$root/no/such/folder/x"
 
 # Ctrl-C: the step in progress ends, the weights are saved, status 130.
-train --epochs 100000 --device ref --save "$root/stopped.safetensors" >"$root/stopped.log" 2>&1 &
+"$rushlight" train fashion-mnist --data "$data" --epochs 100000 --device ref --save "$root/stopped.safetensors" \
+    >"$root/stopped.log" 2>&1 &
 pid=$!
 while kill -0 $pid 2>/dev/null && ! grep -q 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
 kill -INT $pid
