@@ -14,7 +14,9 @@
     X(FUSED, "fused as lowered")                                                                                       \
     X(TYPED, "typed as by name")                                                                                       \
     X(BAD, "bad inputs")                                                                                               \
-    X(MEMORY, "allocations that fail")
+    X(MEMORY, "allocations that fail")                                                                                 \
+    X(GRADIENT, "gradcheck")                                                                                           \
+    X(SECOND, "gradgradcheck")
 #define CHECK_ENUM(NAME, text) CHECK_##NAME,
 typedef enum check_kind { CHECK_LIST(CHECK_ENUM) CHECK_COUNT } check_kind;
 #undef CHECK_ENUM
@@ -41,8 +43,11 @@ typedef struct trial {
 
 /* Counts it, and says what was tried where it failed. Forgets the thread's error. Returns `passed`. */
 bool check(const trial *self, check_kind kind, bool passed, const char *format, ...) RL_PRINTF_(4, 5);
-/* Prints the summary; the number of failures. */
-int report(const driver *self);
+/* Finds the devices that RUSHLIGHT_TEST_DEVICES or else `names` ("onednn,sim:0") names; names NULL: all usable host
+ * devices. False, and said, where there are none. */
+bool find_devices(driver *self, const char *names);
+/* Prints the summary of `tried` ops and ends the library. The exit status. */
+int report(const driver *self, int tried);
 
 /* One sample with one dtype under test, on all devices (check_results.c). */
 void check_results(trial *self, const rl_test_sample *sample);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "driver.h"
 
@@ -33,14 +35,63 @@ bool check(const trial *self, check_kind kind, bool passed, const char *format, 
     return passed;
 }
 
-int report(const driver *self) {
+int report(const driver *self, int tried) {
     int failed = 0;
     if (self->hidden > 0)
         printf("... and %d more failures, of the same lines or later ones\n", self->hidden);
+    printf("%d ops on", tried);
+    for (int k = 0; k < self->n_devices; k++)
+        printf(" %s", rl_device_name(self->devices[k]));
     printf("\n%-28s %8s %8s\n", "", "passed", "failed");
     for (int k = 0; k < CHECK_COUNT; k++) {
-        printf("%-28s %8d %8d\n", check_texts[k], self->passed[k], self->failed[k]);
+        if (self->passed[k] + self->failed[k] > 0)
+            printf("%-28s %8d %8d\n", check_texts[k], self->passed[k], self->failed[k]);
         failed += self->failed[k];
     }
-    return failed;
+    rl_shutdown();
+    return failed == 0 && tried > 0 ? 0 : 1;
+}
+
+/* Devices -------------------------------------------------------------------------------------------------------- */
+
+static bool add_device(driver *self, rl_device *device) {
+    if (device == NULL || self->n_devices == MOST_DEVICES)
+        return false;
+    self->devices[self->n_devices++] = device;
+    return true;
+}
+
+static bool find_named(driver *self, const char *names) {
+    char copy[256];
+    if (snprintf(copy, sizeof copy, "%s", names) >= (int)sizeof copy)
+        return false;
+    for (char *name = strtok(copy, ","); name; name = strtok(NULL, ","))
+        if (!add_device(self, rl_device_get(name)))
+            return false;
+    return self->n_devices > 0;
+}
+
+bool find_devices(driver *self, const char *names) {
+    const char *wanted = getenv("RUSHLIGHT_TEST_DEVICES");
+    rl_device *all[32];
+    if (wanted && *wanted)
+        names = wanted;
+    setenv("RUSHLIGHT_BACKEND_PATH", TEST_BINARY_DIR "/lib/rushlight", 0);
+    self->ref = rl_device_get("ref");
+    size_t count = names ? 0 : rl_device_list(all, 32);
+    for (size_t k = 0; k < count && k < 32; k++) {
+        if (rl_device_is_host(all[k]) && rl_device_usable(all[k]))
+            add_device(self, all[k]);
+        else
+            printf("SKIPPED %s: %s\n", rl_device_name(all[k]),
+                   rl_device_is_host(all[k]) ? "it is not usable" : "it is no host device, and not named");
+        rl_error_clear();
+    }
+    if ((names && !find_named(self, names)) || self->n_devices == 0 || self->ref == NULL) {
+        printf("FAILED to find devices: %s\n", rl_error_text());
+        return false;
+    }
+    if (!names && self->n_devices == 1)
+        printf("SKIPPED all devices but %s: no other backend was built\n", rl_device_name(self->devices[0]));
+    return true;
 }

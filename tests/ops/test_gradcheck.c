@@ -8,10 +8,10 @@
 #include "driver.h"
 #include "rushlight/autograd.h"
 
-typedef rl_status (*checker)(rl_tensor_fn fn, void *context, rl_tensors inputs, int64_t n_outputs,
-                             const rl_gradcheck_options *options);
+typedef rl_status (*gradient_check)(rl_tensor_fn fn, void *context, rl_tensors inputs, int64_t n_outputs,
+                                    const rl_gradcheck_options *options);
 
-static void check_derivative(trial *self, check_kind kind, checker checker) {
+static void check_derivative(trial *self, check_kind kind, gradient_check run) {
     RL_SCOPE();
     rl_test_call *call = rl_test_sample_call(self->op, self->number, RL_F64, self->device, RL_TEST_CONTIGUOUS);
     if (call == NULL) {
@@ -24,7 +24,7 @@ static void check_derivative(trial *self, check_kind kind, checker checker) {
         return;
     for (int64_t i = 0; i < inputs.count; i++)
         rl_requires_grad(inputs.data[i], true);
-    rl_status status = checker(rl_test_apply, call, inputs, n_outputs, NULL);
+    rl_status status = run(rl_test_apply, call, inputs, n_outputs, NULL);
     check(self, kind, status == RL_OK, "%s", rl_error_text());
 }
 
