@@ -10,6 +10,8 @@
 
 /* Steps `index` to the next in row-major order, leaving alone the dimensions in `skip`; 0 at the end. Begins at 0. */
 static inline int rl_next_index(int64_t ndim, const int64_t *shape, uint32_t skip, int64_t *index) {
+    if (ndim > RL_MAX_DIMS)
+        return 0;
     for (int64_t d = ndim - 1; d >= 0; d--) {
         if (skip >> d & 1u)
             continue;
@@ -27,7 +29,8 @@ static inline int64_t rl_numel(int64_t ndim, const int64_t *shape) {
     return numel;
 }
 
-/* Address of an operand's element at `index`, of dimensions not in `skip`. An empty operand may have no buffer: NULL. */
+/* Address of an operand's element at `index`, of dimensions not in `skip`. An empty operand may have no buffer: NULL.
+ */
 static inline unsigned char *rl_at(const rl_operand *operand, size_t bytes, int64_t ndim, const int64_t *index,
                                    uint32_t skip) {
     int64_t elements = 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/graph.h"
+#include "rushlight/ops.h"
 
 typedef struct op_vjp {
     rl_vjp vjp;
@@ -103,6 +104,10 @@ static const rl_vjp_methods methods = {.grad = vjp_grad,
                                        .element_meta = vjp_element_meta,
                                        .element_count = vjp_element_count};
 
+static rl_tensor *zeros_like(const outline *like) {
+    return rl_zeros(((rl_ints){like->shape, like->ndim}), .dtype = (rl_dtype)like->dtype, .device = like->device);
+}
+
 static rl_status op_run(node *self, rl_tensor *const *grads, const bool *wanted, rl_tensor **out) {
     op_node *n = (op_node *)self;
     const rl_op_def *op = rl_op_table[n->opcode];
@@ -118,6 +123,9 @@ static rl_status op_run(node *self, rl_tensor *const *grads, const bool *wanted,
     v.metas_done = 0;
     op->vjp(&v.vjp);
     rl_free(v.element_metas);
+    for (int e = 0; e < self->n_edges && !rl_failed(); e++)
+        if (wanted[e] && out[e] == NULL) /* flat: its gradient is zero, as PyTorch's, and not none */
+            out[e] = zeros_like(&n->outlines[e]);
     return rl_error_status();
 }
 

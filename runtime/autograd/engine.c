@@ -122,19 +122,22 @@ static bool same_shape(const rl_tensor *t, const outline *like) {
     return same;
 }
 
-/* The derivative of broadcasting is a sum. */
+/* The derivative of broadcasting is a sum; a gradient that is one number for many elements is given as such. NULL where
+ * the shapes do not fit. */
 static rl_tensor *unbroadcast(rl_tensor *gradient, const outline *like) {
     int64_t dims[RL_MAX_DIMS], count = 0, lead = gradient->ndim - like->ndim;
     rl_ints shape = {like->shape, like->ndim};
-    if (lead < 0)
-        return rl_expand(gradient, shape);
-    for (int64_t d = 0; d < gradient->ndim; d++)
-        if (d < lead || (like->shape[d - lead] == 1 && gradient->shape[d] != 1))
+    for (int64_t d = 0; d < gradient->ndim; d++) {
+        int64_t have = gradient->shape[d], want = d < lead ? 1 : like->shape[d - lead];
+        if (have != want && want != 1 && have != 1)
+            return NULL;
+        if (d < lead || (want == 1 && have != 1))
             dims[count++] = d;
+    }
     if (count > 0)
         gradient = rl_sum(gradient, .dim = {dims, count}, .keepdim = true);
-    if (lead > 0)
-        return rl_reshape(gradient, shape);
+    if (gradient && lead > 0)
+        gradient = rl_reshape(gradient, ((rl_ints){gradient->shape + lead, like->ndim}));
     return gradient && !same_shape(gradient, like) ? rl_expand(gradient, shape) : gradient;
 }
 
@@ -145,7 +148,7 @@ rl_tensor *fit_gradient(const node *by, rl_tensor *gradient, const outline *like
         char have[RL_SHAPE_TEXT], want[RL_SHAPE_TEXT];
         rl_shape_text(gradient->ndim, gradient->shape, have);
         gradient = unbroadcast(gradient, like);
-        if (gradient == NULL || !same_shape(gradient, like))
+        if (gradient == NULL)
             return rl_fail_null(RL_SHAPE_MISMATCH, "backward: %s gave a gradient of shape %s for a tensor of shape %s",
                                 by->name, have, rl_shape_text(like->ndim, like->shape, want));
     }

@@ -100,6 +100,11 @@ static void *add(rl_module *self, module_entry_kind kind, const char *what, cons
 }
 
 rl_tensor *rl_module_add_parameter(rl_module *self, const char *name, rl_tensor *parameter) {
+    if (!rl_failed() && parameter && (!rl_dtype_is_float(rl_tensor_dtype(parameter)) || !rl_tensor_is_leaf(parameter)))
+        return rl_fail_null(RL_DTYPE_MISMATCH,
+                            "module_add_parameter: '%.60s' must be a leaf of floating dtype, is %s%s", name ? name : "",
+                            rl_tensor_is_leaf(parameter) ? "" : "a result of an op, ",
+                            rl_dtype_name(rl_tensor_dtype(parameter)));
     if (!rl_failed() && parameter && !rl_requires_grad(parameter, true))
         return NULL;
     return add(self, MODULE_PARAMETER, "module_add_parameter", name, parameter);

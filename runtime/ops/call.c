@@ -42,7 +42,7 @@ static rl_status fail_missing(const rl_call *call, const rl_param *param) {
 
 static rl_status fail_kind(const rl_call *call, const rl_param *param) {
     return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s must be %s", param->name,
-                        param->type == RL_PARAM_TENSOR ? "a tensor"
+                        param->type == RL_PARAM_TENSOR   ? "a tensor"
                         : param->type == RL_PARAM_SCALAR ? "a number"
                                                          : "a tensor or a number");
 }
@@ -107,10 +107,11 @@ static rl_status make_results(rl_call *call) {
     for (int i = 0; i < call->n_results; i++) {
         const rl_meta *meta = &call->meta[i];
         rl_status status;
-        if (meta->dtype == RL_F64 && (status = rl_device_check_dtype(rl_call_name(call), meta->device, RL_F64)) != RL_OK)
+        if (meta->dtype == RL_F64 &&
+            (status = rl_device_check_dtype(rl_call_name(call), meta->device, RL_F64)) != RL_OK)
             return status;
-        rl_tensor *made = rl_tensor_empty(meta->device, meta->dtype, meta->ndim, meta->shape,
-                                          meta->has_stride ? meta->stride : NULL);
+        rl_tensor *made =
+            rl_tensor_empty(meta->device, meta->dtype, meta->ndim, meta->shape, meta->has_stride ? meta->stride : NULL);
         call->results[i] = rl_object_own(made);
         if (UNLIKELY(call->results[i] == NULL))
             return rl_error_status();
@@ -206,8 +207,7 @@ static rl_status check_inplace(const rl_call *call) {
     char want[RL_SHAPE_TEXT], have[RL_SHAPE_TEXT];
     if (meta->ndim != self->ndim || memcmp(meta->shape, self->shape, (size_t)self->ndim * sizeof *self->shape) != 0)
         return rl_call_fail(call, RL_SHAPE_MISMATCH, "the result %s does not fit into self %s, whose shape must stay",
-                            rl_shape_text(meta->ndim, meta->shape, want),
-                            rl_shape_text(self->ndim, self->shape, have));
+                            rl_shape_text(meta->ndim, meta->shape, want), rl_shape_text(self->ndim, self->shape, have));
     if (meta->dtype != self->dtype && !rl_can_cast(meta->dtype, self->dtype))
         return rl_call_fail(call, RL_DTYPE_MISMATCH, "the result is %s and cannot be stored in self, which is %s",
                             rl_dtype_name(meta->dtype), rl_dtype_name(self->dtype));

@@ -53,7 +53,7 @@ for what in alloc copy launch sync lost; do
         status=$?
         [ $status = 1 ] || [ $status = 0 ] || fail "RUSHLIGHT_SIM_FAIL=$what:$n+: status $status: $(tail -3 "$root/fail.log")"
         [ $status = 0 ] || grep -q '^rushlight: ' "$root/fail.log" || fail "$what:$n+: no error: $(cat "$root/fail.log")"
-        [ $n -gt 17 ] || [ $status = 1 ] || fail "RUSHLIGHT_SIM_FAIL=$what:$n+ was not noticed"
+        [ $n -gt 3 ] || [ $status = 1 ] || fail "RUSHLIGHT_SIM_FAIL=$what:$n+ was not noticed"
     done
 done
 RUSHLIGHT_SIM_MEMORY=3000000 expect 1 'out of memory' "$rushlight" train fashion-mnist --data "$data" --epochs 1 --device sim

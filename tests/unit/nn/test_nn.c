@@ -267,11 +267,20 @@ static void test_without_memory(void **state) {
     }
 }
 
+/* What one test leaves behind is no error of the next one. */
+static int clean(void **state) {
+    (void)state;
+    rl_error_clear();
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear), cmocka_unit_test(test_activations), cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_tree),   cmocka_unit_test(test_own_module),  cmocka_unit_test(test_save_load),
-        cmocka_unit_test(test_move),   cmocka_unit_test(test_init),        cmocka_unit_test(test_without_memory)};
+        cmocka_unit_test_setup(test_linear, clean),        cmocka_unit_test_setup(test_activations, clean),
+        cmocka_unit_test_setup(test_dropout, clean),       cmocka_unit_test_setup(test_tree, clean),
+        cmocka_unit_test_setup(test_own_module, clean),    cmocka_unit_test_setup(test_save_load, clean),
+        cmocka_unit_test_setup(test_move, clean),          cmocka_unit_test_setup(test_init, clean),
+        cmocka_unit_test_setup(test_without_memory, clean)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;

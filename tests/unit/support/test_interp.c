@@ -43,7 +43,8 @@ static double expected(int code, double a, double b, double c) {
     case RL_INSN_##CODE:                                                                                               \
         return value;
         IS(ADD, a + b)
-        IS(SUB, a - b) IS(MUL, a * b) IS(DIV, a / b) IS(FMA, fma(a, b, c)) IS(NEG, -a) IS(ABS, fabs(a))
+        IS(SUB, a - b)
+        IS(MUL, a * b) IS(DIV, a / b) IS(FMA, fma(a, b, c)) IS(NEG, -a) IS(ABS, fabs(a))
             IS(MIN, isnan(a) || isnan(b) ? NAN : fmin(a, b)) IS(MAX, isnan(a) || isnan(b) ? NAN : fmax(a, b))
                 IS(EQ, a == b) IS(NE, a != b) IS(LT, a < b) IS(LE, a <= b) IS(GT, a > b) IS(GE, a >= b)
                     IS(SQRT, sqrt(a)) IS(FLOOR, floor(a)) IS(CEIL, ceil(a)) IS(TRUNC, trunc(a)) IS(ROUND, nearbyint(a))
