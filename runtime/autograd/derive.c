@@ -32,8 +32,7 @@ static rl_tensor *vjp_grad(rl_vjp *self, int result) {
 static rl_tensor *vjp_input(rl_vjp *self, int arg) {
     const op_node *n = ((op_vjp *)self)->node;
     const saved *s = op_node_saved(n, RL_SAVE_IN(arg));
-    bool given = n->edge_at[arg] < n->edge_at[arg + 1];
-    return s && given ? saved_unpack(s, &n->base.edges[n->edge_at[arg]], &n->base) : NULL;
+    return s && (s->tensor || n->base.released) ? saved_unpack(s, &n->base.edges[n->edge_at[arg]], &n->base) : NULL;
 }
 
 static rl_tensor *vjp_result(rl_vjp *self, int result) {

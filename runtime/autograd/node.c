@@ -142,7 +142,7 @@ rl_tensor *saved_unpack(const saved *self, const edge *source, const node *owner
                             rl_dtype_name((rl_dtype)tensor->dtype), rl_shape_text(tensor->ndim, tensor->shape, shape),
                             owner->name, by ? by : "an op", version, self->version);
     }
-    if (!rl_recording_ || source->to == NULL)
+    if (!rl_recording_ || source->to == NULL || !rl_dtype_is_float((rl_dtype)tensor->dtype))
         return tensor;
     rl_tensor *with_history = rl_object_own(bare_alias(tensor));
     if (with_history == NULL || meta_of(with_history) == NULL)

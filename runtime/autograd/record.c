@@ -129,12 +129,41 @@ static rl_status copy_argument(op_node *self, const rl_call *call, int i, tail *
     return status;
 }
 
+/* Of a product, a factor is wanted only for the other one's gradient: that argument; -1 where it is wanted anyway. */
+static int saved_for(int opcode, int arg) {
+    switch (opcode) {
+    case RL_OPCODE_mul:
+    case RL_OPCODE_matmul:
+    case RL_OPCODE_mm:
+    case RL_OPCODE_bmm:
+    case RL_OPCODE_mv:
+    case RL_OPCODE_dot:
+    case RL_OPCODE_linear:
+        return 1 - arg;
+    case RL_OPCODE_div:
+        return arg == 0 ? 1 : -1;
+    case RL_OPCODE_addmm:
+    case RL_OPCODE_addmv:
+    case RL_OPCODE_baddbmm:
+    case RL_OPCODE_addcmul:
+        return 3 - arg;
+    default:
+        return -1;
+    }
+}
+
+static bool has_edge(const op_node *self, int arg) {
+    int at = self->edge_at[arg];
+    return at < self->edge_at[arg + 1] && edge_is(&self->base.edges[at]);
+}
+
 static rl_status save_all(op_node *self, const rl_call *call) {
     rl_status status = RL_OK;
     for (uint32_t m = self->saves & 0xffff; m != 0 && status == RL_OK; m &= m - 1) {
         int i = __builtin_ctz(m);
+        int wanted_for = saved_for(call->opcode, i);
         rl_tensor *t = rl_arg_tensor(call, i);
-        if (t == NULL)
+        if (t == NULL || (wanted_for >= 0 && !has_edge(self, wanted_for)))
             continue;
         const edge *source = &self->base.edges[self->edge_at[i]];
         bool changed = call->inplace && i == 0; /* what was there is a clone */
@@ -201,10 +230,10 @@ rl_status record_call(rl_call *call, int opcode) {
     return status;
 }
 
-static bool requires_grad_from(const rl_call *call, int first) {
+static bool any_requires_grad(const rl_call *call) {
     const rl_schema *schema = &rl_schema_table[call->opcode];
     bool any = false;
-    for (uint32_t m = schema->tensors >> first << first; m != 0; m &= m - 1) {
+    for (uint32_t m = schema->tensors; m != 0; m &= m - 1) {
         const rl_tensor *t = rl_arg_tensor(call, __builtin_ctz(m));
         any |= t && t->requires_grad;
     }
@@ -216,12 +245,13 @@ static bool requires_grad_from(const rl_call *call, int first) {
     return any;
 }
 
-/* Whether the derivative will ask for args[0] as it was. Products ask for it only for the other factor's sake. */
+/* Whether the derivative will ask for args[0] as it was. */
 static bool needs_self_before(const rl_call *call) {
     if (!(call->op->saves & RL_SAVE_IN(0)))
         return false;
-    bool product = call->opcode == RL_OPCODE_mul || call->opcode == RL_OPCODE_div;
-    return !product || requires_grad_from(call, 1);
+    int wanted_for = saved_for(call->opcode, 0);
+    const rl_tensor *other = wanted_for < 0 ? NULL : rl_arg_tensor(call, wanted_for);
+    return wanted_for < 0 || (other && other->requires_grad);
 }
 
 rl_status record_before_inplace(rl_call *call, int opcode) {
@@ -240,7 +270,7 @@ rl_status record_before_inplace(rl_call *call, int opcode) {
                            : rl_call_fail(call, RL_AUTOGRAD,
                                           "self is a leaf that requires gradients and cannot be changed in place while "
                                           "gradients are recorded; use RL_NO_GRAD()");
-    if (call->op->flags & RL_OP_NO_GRAD || !requires_grad_from(call, 0))
+    if (call->op->flags & RL_OP_NO_GRAD || !any_requires_grad(call))
         return RL_OK;
     if (self->untracked_view)
         return rl_call_fail(call, RL_AUTOGRAD,
