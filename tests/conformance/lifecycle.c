@@ -13,9 +13,27 @@
     X(device_info)                                                                                                     \
     X(device_open)                                                                                                     \
     X(device_close)                                                                                                    \
-    X(mem_alloc) X(mem_free) X(copy_in) X(copy_out) X(copy) X(stream_create) X(stream_destroy) X(stream_sync)          \
-        X(event_create) X(event_destroy) X(event_record) X(stream_wait) X(event_done) X(event_sync) X(map) X(reduce)   \
-            X(matmul) X(gather) X(scatter) X(scan) X(sort)
+    X(mem_alloc)                                                                                                       \
+    X(mem_free)                                                                                                        \
+    X(copy_in)                                                                                                         \
+    X(copy_out)                                                                                                        \
+    X(copy)                                                                                                            \
+    X(stream_create)                                                                                                   \
+    X(stream_destroy)                                                                                                  \
+    X(stream_sync)                                                                                                     \
+    X(event_create)                                                                                                    \
+    X(event_destroy)                                                                                                   \
+    X(event_record)                                                                                                    \
+    X(stream_wait)                                                                                                     \
+    X(event_done)                                                                                                      \
+    X(event_sync)                                                                                                      \
+    X(map)                                                                                                             \
+    X(reduce)                                                                                                          \
+    X(matmul)                                                                                                          \
+    X(gather)                                                                                                          \
+    X(scatter)                                                                                                         \
+    X(scan)                                                                                                            \
+    X(sort)
 
 static bool table_is_whole(suite *self) {
     const rl_backend *api = self->api;

@@ -41,23 +41,57 @@ static double expected(int code, double a, double b, double c) {
     switch (code) {
 #define IS(CODE, value)                                                                                                \
     case RL_INSN_##CODE:                                                                                               \
-        return value;
-        IS(ADD, a + b)
-        IS(SUB, a - b)
-        IS(MUL, a * b) IS(DIV, a / b) IS(FMA, fma(a, b, c)) IS(NEG, -a) IS(ABS, fabs(a))
-            IS(MIN, isnan(a) || isnan(b) ? NAN : fmin(a, b)) IS(MAX, isnan(a) || isnan(b) ? NAN : fmax(a, b))
-                IS(EQ, a == b) IS(NE, a != b) IS(LT, a < b) IS(LE, a <= b) IS(GT, a > b) IS(GE, a >= b)
-                    IS(SQRT, sqrt(a)) IS(FLOOR, floor(a)) IS(CEIL, ceil(a)) IS(TRUNC, trunc(a)) IS(ROUND, nearbyint(a))
-                        IS(EXP, exp(a)) IS(LOG, log(a)) IS(SIN, sin(a)) IS(COS, cos(a)) IS(TANH, tanh(a))
-                            IS(ERF, erf(a)) IS(ATAN, atan(a)) IS(POW, pow(a, b)) IS(FMOD, fmod(a, b))
-                                IS(EXPM1, expm1(a)) IS(LOG1P, log1p(a)) IS(RECIP, 1 / a) IS(RSQRT, 1 / sqrt(a))
-                                    IS(SIGMOID, 1 / (1 + exp(-a))) IS(EXP2, exp2(a)) IS(LOG2, log2(a))
-                                        IS(LOG10, log10(a)) IS(TAN, tan(a)) IS(ASIN, asin(a)) IS(ACOS, acos(a))
-                                            IS(ATAN2, atan2(a, b)) IS(SINH, sinh(a)) IS(COSH, cosh(a))
-                                                IS(ASINH, asinh(a)) IS(ACOSH, acosh(a)) IS(ATANH, atanh(a))
-                                                    IS(ERFC, erfc(a))
+        return value
+        IS(ADD, a + b);
+        IS(SUB, a - b);
+        IS(MUL, a * b);
+        IS(DIV, a / b);
+        IS(FMA, fma(a, b, c));
+        IS(NEG, -a);
+        IS(ABS, fabs(a));
+        IS(MIN, isnan(a) || isnan(b) ? NAN : fmin(a, b));
+        IS(MAX, isnan(a) || isnan(b) ? NAN : fmax(a, b));
+        IS(EQ, a == b);
+        IS(NE, a != b);
+        IS(LT, a < b);
+        IS(LE, a <= b);
+        IS(GT, a > b);
+        IS(GE, a >= b);
+        IS(SQRT, sqrt(a));
+        IS(FLOOR, floor(a));
+        IS(CEIL, ceil(a));
+        IS(TRUNC, trunc(a));
+        IS(ROUND, nearbyint(a));
+        IS(EXP, exp(a));
+        IS(LOG, log(a));
+        IS(SIN, sin(a));
+        IS(COS, cos(a));
+        IS(TANH, tanh(a));
+        IS(ERF, erf(a));
+        IS(ATAN, atan(a));
+        IS(POW, pow(a, b));
+        IS(FMOD, fmod(a, b));
+        IS(EXPM1, expm1(a));
+        IS(LOG1P, log1p(a));
+        IS(RECIP, 1 / a);
+        IS(RSQRT, 1 / sqrt(a));
+        IS(SIGMOID, 1 / (1 + exp(-a)));
+        IS(EXP2, exp2(a));
+        IS(LOG2, log2(a));
+        IS(LOG10, log10(a));
+        IS(TAN, tan(a));
+        IS(ASIN, asin(a));
+        IS(ACOS, acos(a));
+        IS(ATAN2, atan2(a, b));
+        IS(SINH, sinh(a));
+        IS(COSH, cosh(a));
+        IS(ASINH, asinh(a));
+        IS(ACOSH, acosh(a));
+        IS(ATANH, atanh(a));
+        IS(ERFC, erfc(a));
 #undef IS
-                                                        default : fail_msg("instruction %d has no expectation", code);
+    default:
+        fail_msg("instruction %d has no expectation", code);
         return 0;
     }
 }
