@@ -161,6 +161,9 @@ rl_tensor *fit_gradient(const node *by, rl_tensor *gradient, const outline *like
 static void capture(engine *self, const waiting *at, uint32_t output, rl_tensor *grad) {
     const walk *w = self->walk;
     edge here = {at->node, at->leaf, output};
+    uint32_t unused;
+    if (!map_get(&self->targets, end_of(&here), &unused))
+        return;
     for (int64_t i = 0; i < w->n_targets; i++)
         if (edge_same(&w->targets[i], &here) && w->target_grads[i] == NULL)
             w->target_grads[i] = rl_retain(grad);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Functions of one's own. */
+#include <stddef.h>
 #include <string.h>
 
 #include "autograd/graph.h"
 
 struct rl_function_call {
-    const rl_function_class *kind;
+    rl_function_class kind; /* a copy */
     void *context;
     node *node;          /* NULL until recorded; then it owns this */
     rl_tensor **to_save; /* during forward: retained */
@@ -29,10 +30,10 @@ static void call_free(rl_function_call *self) {
         saved_release(&self->saves[i]);
         edge_release(&self->sources[i]);
     }
-    if (self->kind->destroy) {
+    if (self->kind.destroy) {
         rl_error_state outside;
         rl_error_push(&outside);
-        self->kind->destroy(self->context);
+        self->kind.destroy(self->context);
         rl_error_pop(&outside, NULL);
     }
     rl_free(self->to_save);
@@ -50,7 +51,7 @@ static rl_status function_run(node *of, rl_tensor *const *grads, const bool *wan
     rl_barrier barrier = rl_barrier_enter();
     rl_status status = rl_error_status();
     if (status == RL_OK)
-        status = call->kind->backward(call, (rl_tensors){grads, of->n_outputs}, out, call->n_inputs, call->context);
+        status = call->kind.backward(call, (rl_tensors){grads, of->n_outputs}, out, call->n_inputs, call->context);
     if (status != RL_OK && !rl_failed())
         rl_fail(status, "%s: backward failed", of->name);
     bool good = !rl_failed();
@@ -143,12 +144,12 @@ static rl_status run_forward(rl_function_call *call, rl_tensors inputs, rl_tenso
     rl_barrier barrier = rl_barrier_enter();
     rl_status status = rl_error_status();
     if (status == RL_OK)
-        status = call->kind->forward(call, inputs, outputs, n_outputs, call->context);
+        status = call->kind.forward(call, inputs, outputs, n_outputs, call->context);
     if (status != RL_OK && !rl_failed())
-        rl_fail(status, "%s: forward failed", call->kind->name);
+        rl_fail(status, "%s: forward failed", call->kind.name);
     for (int64_t i = 0; i < n_outputs && !rl_failed(); i++)
         if (outputs[i] == NULL)
-            rl_fail(RL_INVALID_ARGUMENT, "%s: forward gave no output %lld", call->kind->name, (long long)i);
+            rl_fail(RL_INVALID_ARGUMENT, "%s: forward gave no output %lld", call->kind.name, (long long)i);
     bool good = !rl_failed();
     for (int64_t i = 0; good && i < n_outputs; i++)
         rl_retain(outputs[i]);
@@ -189,7 +190,7 @@ static function_node *node_make(rl_function_call *call, rl_tensors inputs, int64
     for (int64_t i = 0; i < inputs.count; i++)
         n_ints += inputs.data[i]->ndim;
     function_node *self = node_new(sizeof *self + n * (sizeof(edge) + sizeof(outline)) + n_ints * sizeof(int64_t),
-                                   &function_node_class, call->kind->name);
+                                   &function_node_class, call->kind.name);
     if (self == NULL) {
         call_free(call);
         return NULL;
@@ -230,10 +231,16 @@ static rl_status record(rl_function_call *call, rl_tensors inputs, rl_tensor **o
     return rl_error_status();
 }
 
+/* How much of the class its maker knew of. */
+static size_t size_of(const rl_function_class *function) {
+    return function->struct_size < sizeof *function ? function->struct_size : sizeof *function;
+}
+
 static rl_status check_function(const rl_function_class *function, rl_tensors inputs, rl_tensor **outputs,
                                 int64_t n_outputs) {
-    if (function == NULL || function->forward == NULL || function->backward == NULL || function->name == NULL)
-        return rl_fail(RL_INVALID_ARGUMENT, "function_apply: the class lacks name, forward or backward");
+    if (function == NULL || size_of(function) < offsetof(rl_function_class, destroy) || function->forward == NULL ||
+        function->backward == NULL || function->name == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "function_apply: the class lacks struct_size, name, forward or backward");
     if (outputs == NULL || n_outputs < 1 || n_outputs > UINT16_MAX)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: needs room for 1 to %d outputs, got %lld", function->name, UINT16_MAX,
                        (long long)n_outputs);
@@ -255,7 +262,8 @@ static rl_function_call *call_new(const rl_function_class *function, void *conte
     }
     for (int64_t i = 0; i < inputs.count; i++)
         needs[i] = rl_recording_ && inputs.data[i]->requires_grad;
-    *call = (rl_function_call){.kind = function, .context = context, .n_inputs = inputs.count, .needs = needs};
+    *call = (rl_function_call){.context = context, .n_inputs = inputs.count, .needs = needs};
+    memcpy(&call->kind, function, size_of(function));
     return call;
 }
 
@@ -266,7 +274,7 @@ rl_status rl_function_apply(const rl_function_class *function, void *context, rl
         status = check_function(function, inputs, outputs, n_outputs);
     rl_function_call *call = status == RL_OK ? call_new(function, context, inputs) : NULL;
     if (call == NULL) {
-        if (function && function->destroy)
+        if (function && size_of(function) == sizeof *function && function->destroy)
             function->destroy(context);
         return rl_error_status();
     }

@@ -206,17 +206,18 @@ static rl_status run(const checker *self) {
     return rl_error_status();
 }
 
+static double option(double given, double fallback) {
+    return given == 0.0 ? fallback : given == (double)RL_ZERO ? 0.0 : given;
+}
+
 static checker checker_make(const char *name, rl_tensor_fn fn, void *context, rl_tensors inputs, int64_t n_outputs,
                             const rl_gradcheck_options *given) {
     checker self = {name, fn, context, inputs, n_outputs, {0}};
     if (given)
         memcpy(&self.options, given, given->struct_size < sizeof *given ? given->struct_size : sizeof *given);
-    if (self.options.eps == 0.0)
-        self.options.eps = 1e-6;
-    if (self.options.atol == 0.0)
-        self.options.atol = 1e-5;
-    if (self.options.rtol == 0.0)
-        self.options.rtol = 1e-3;
+    self.options.eps = option(self.options.eps, 1e-6);
+    self.options.atol = option(self.options.atol, 1e-5);
+    self.options.rtol = option(self.options.rtol, 1e-3);
     return self;
 }
 

@@ -40,13 +40,12 @@ static void make_names(void) {
         strcpy(names[others[i].opcode], others[i].name);
 }
 
-/* Where an argument chooses among overloads: `with` where args[arg] is a tensor (or, where it is no tensor's place, is
- * given), `without` else. */
-static const char *by_argument(const rl_call *call, int arg, const char *with, const char *without) {
-    return call->args[arg].kind == RL_VALUE_TENSOR ||
-                   (call->args[arg].kind == RL_VALUE_INTS || call->args[arg].kind == RL_VALUE_INT)
-               ? with
-               : without;
+/* Whether an optional argument, or a tensor rather than a number, is given: that chooses among overloads. */
+static bool is_given(const rl_call *call, int arg) {
+    return call->args[arg].kind != RL_VALUE_NONE;
+}
+static bool is_tensor(const rl_call *call, int arg) {
+    return call->args[arg].kind == RL_VALUE_TENSOR;
 }
 
 const char *backward_name(const rl_call *call) {
@@ -58,22 +57,22 @@ const char *backward_name(const rl_call *call) {
     }
     switch (call->opcode) {
     case RL_OPCODE_sum:
-        return by_argument(call, 1, "SumBackward1", "SumBackward0");
+        return is_given(call, 1) ? "SumBackward1" : "SumBackward0";
     case RL_OPCODE_mean:
-        return by_argument(call, 1, "MeanBackward1", "MeanBackward0");
+        return is_given(call, 1) ? "MeanBackward1" : "MeanBackward0";
     case RL_OPCODE_prod:
-        return by_argument(call, 1, "ProdBackward1", "ProdBackward0");
+        return is_given(call, 1) ? "ProdBackward1" : "ProdBackward0";
     case RL_OPCODE_pow:
-        return call->args[1].kind == RL_VALUE_TENSOR ? "PowBackward1" : "PowBackward0";
+        return is_tensor(call, 1) ? "PowBackward1" : "PowBackward0";
     case RL_OPCODE_squeeze:
-        return by_argument(call, 1, "SqueezeBackward1", "SqueezeBackward0");
+        return is_given(call, 1) ? "SqueezeBackward1" : "SqueezeBackward0";
     case RL_OPCODE_fill_:
-        return call->args[1].kind == RL_VALUE_TENSOR ? "FillBackward1" : "FillBackward0";
+        return is_tensor(call, 1) ? "FillBackward1" : "FillBackward0";
     case RL_OPCODE_masked_fill:
-        return call->args[2].kind == RL_VALUE_TENSOR ? "MaskedFillBackward1" : "MaskedFillBackward0";
+        return is_tensor(call, 2) ? "MaskedFillBackward1" : "MaskedFillBackward0";
     case RL_OPCODE_linear: /* of a matrix, with a bias */
         if (call->args[0].as.tensor->ndim == 2)
-            return call->args[2].kind == RL_VALUE_TENSOR ? "AddmmBackward0" : "MmBackward0";
+            return is_tensor(call, 2) ? "AddmmBackward0" : "MmBackward0";
         return "LinearBackward0";
     default:
         return names[call->opcode];

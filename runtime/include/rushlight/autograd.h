@@ -91,7 +91,7 @@ RL_API bool rl_function_needs_grad(const rl_function_call *call, int64_t input);
 
 typedef struct rl_function_class {
     size_t struct_size;
-    const char *name; /* "MyFunctionBackward" is printed as grad_fn */
+    const char *name; /* "MyFunctionBackward" is printed as grad_fn; lives as long as the graph */
     /* Runs without recording. Fills outputs[0 .. n_outputs). */
     rl_status (*forward)(rl_function_call *call, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs,
                          void *context);
@@ -105,12 +105,15 @@ RL_API rl_status rl_function_apply(const rl_function_class *function, void *cont
 
 /* A function of tensors: fills outputs from inputs with ops. */
 typedef rl_status (*rl_tensor_fn)(rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs, void *context);
-/* Runs fn without keeping its graph and runs it again in the backward: less memory for more work. */
+/* Runs fn without keeping its graph and runs it again in the backward: less memory for more work. Both runs draw the
+ * same random numbers from the default generator. Tensors that fn uses beside its inputs get their gradients too.
+ * context must live as long as the graph. */
 RL_API rl_status rl_checkpoint(rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs,
                                int64_t n_outputs);
 
 /* Runs fn, which is made of pointwise ops alone, as one program: memory is read and written once. Differentiable: the
- * backward is recorded op by op. The program is traced anew when shapes' broadcasting, dtypes or numbers differ. */
+ * backward runs fn op by op, as that of a checkpoint does. fn is traced at every call (which touches no elements), so
+ * it may depend on anything; equal programs are compiled but once. context must live as long as the graph. */
 RL_API rl_status rl_fuse(rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 
 /* Checking

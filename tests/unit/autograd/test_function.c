@@ -127,7 +127,7 @@ static void test_function_errors(void **state) {
     rl_function_apply(&kind, NULL, RL_TENSORS(x, NULL), y, 1);
     FAILED_WITH(RL_INVALID_ARGUMENT, "input 1 is NULL");
     rl_function_apply(NULL, NULL, RL_TENSORS(x), y, 1);
-    FAILED_WITH(RL_INVALID_ARGUMENT, "lacks name");
+    FAILED_WITH(RL_INVALID_ARGUMENT, "lacks struct_size, name");
     rl_function_save(NULL, RL_TENSORS(x));
     FAILED_WITH(RL_INVALID_ARGUMENT, "by forward");
     assert_false(rl_function_needs_grad(NULL, 0));

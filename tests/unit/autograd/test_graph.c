@@ -255,13 +255,19 @@ static void test_anomaly(void **state) {
     NO_ERROR();
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DEPTH 200000 /* is enough for a recursion to end badly */
+#else
+#define DEPTH 1000000
+#endif
+
 /* Deeper than any stack, and wider than any small buffer. */
 static void test_deep_and_wide(void **state) {
     (void)state;
     RL_SCOPE();
     rl_tensor *x = LEAF(1), *deep = x;
     rl_retain(deep);
-    for (int i = 0; i < 1000000; i++) {
+    for (int i = 0; i < DEPTH; i++) {
         RL_SCOPE();
         rl_tensor *next = rl_retain(rl_neg(deep));
         rl_release(deep);
