@@ -89,14 +89,21 @@ static rl_status fail_kind(const binding *self, int i, rl_value_kind kind) {
                         kind_text(kind));
 }
 
-static bool is_number(rl_value_kind kind) {
-    return kind == RL_VALUE_INT || kind == RL_VALUE_FLOAT || kind == RL_VALUE_BOOL;
+/* What holds nothing is None, as a typed call has it. */
+static void settle_none(rl_value *v) {
+    bool nothing = (v->kind == RL_VALUE_TENSOR && v->as.tensor == NULL) ||
+                   (v->kind == RL_VALUE_DTYPE && v->as.dtype == RL_DTYPE_NONE) ||
+                   (v->kind == RL_VALUE_DEVICE && v->as.device == NULL) ||
+                   (v->kind == RL_VALUE_STRING && v->as.string == NULL) ||
+                   (v->kind == RL_VALUE_GENERATOR && v->as.generator == NULL);
+    if (nothing)
+        v->kind = RL_VALUE_NONE;
 }
 
 /* A dtype or a device by its name. */
 static rl_status parse_word(const binding *self, int i, rl_value *v) {
     const rl_param *param = &self->schema->params[i];
-    const char *word = v->as.string ? v->as.string : "";
+    const char *word = v->as.string;
     if (param->type == RL_PARAM_DTYPE) {
         *v = (rl_value){.kind = RL_VALUE_DTYPE, .as.dtype = rl_dtype_parse(word)};
         return v->as.dtype ? RL_OK
@@ -111,13 +118,9 @@ static rl_status convert_list(binding *self, int i, rl_value *v) {
     const rl_param *param = &self->schema->params[i];
     bool ints = param->type == RL_PARAM_INTS;
     if (v->kind == (ints ? RL_VALUE_INTS : RL_VALUE_TENSORS)) {
-        int64_t count = ints ? v->as.ints.count : v->as.tensors.count;
-        bool missing = ints ? v->as.ints.data == NULL : v->as.tensors.data == NULL;
-        if (count < 0 || (count > 0 && missing))
-            return rl_call_fail(&self->call, RL_INVALID_ARGUMENT, "%s has %lld elements at NULL", param->name,
-                                (long long)count);
+        bool missing = ints && v->as.ints.data == NULL && v->as.ints.count == 0;
         if (missing) /* an empty list is a list, not None */
-            *v = ints ? (rl_value){.kind = v->kind, .as.ints = RL_NO_DIMS} : *v;
+            v->as.ints = RL_NO_DIMS;
         return RL_OK;
     }
     if (ints && v->kind == RL_VALUE_INT) {
@@ -140,6 +143,7 @@ static rl_status convert_list(binding *self, int i, rl_value *v) {
 static rl_status convert(binding *self, int i) {
     const rl_param *param = &self->schema->params[i];
     rl_value *v = &self->call.args[i];
+    settle_none(v);
     if (v->kind == RL_VALUE_NONE) {
         bool none_is_default = param->has_default && param->default_value.kind == RL_VALUE_NONE;
         return param->optional || none_is_default || !param->has_default ? RL_OK : fail_kind(self, i, v->kind);
@@ -148,9 +152,9 @@ static rl_status convert(binding *self, int i) {
     case RL_PARAM_TENSOR:
         return v->kind == RL_VALUE_TENSOR ? RL_OK : fail_kind(self, i, v->kind);
     case RL_PARAM_TENSOR_OR_SCALAR:
-        return v->kind == RL_VALUE_TENSOR || is_number(v->kind) ? RL_OK : fail_kind(self, i, v->kind);
+        return v->kind == RL_VALUE_TENSOR || rl_value_is_number(v) ? RL_OK : fail_kind(self, i, v->kind);
     case RL_PARAM_SCALAR:
-        return is_number(v->kind) ? RL_OK : fail_kind(self, i, v->kind);
+        return rl_value_is_number(v) ? RL_OK : fail_kind(self, i, v->kind);
     case RL_PARAM_TENSORS:
     case RL_PARAM_INTS:
         return convert_list(self, i, v);
@@ -159,7 +163,7 @@ static rl_status convert(binding *self, int i) {
             *v = rl_value_of_int(v->as.b);
         return v->kind == RL_VALUE_INT ? RL_OK : fail_kind(self, i, v->kind);
     case RL_PARAM_FLOAT:
-        if (!is_number(v->kind))
+        if (!rl_value_is_number(v))
             return fail_kind(self, i, v->kind);
         *v = rl_value_of_float(rl_arg_double(&self->call, i));
         return RL_OK;

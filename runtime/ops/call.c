@@ -31,10 +31,6 @@ rl_status rl_call_fail(const rl_call *call, rl_status status, const char *format
 
 /* Arguments ------------------------------------------------------------------------------------------------------ */
 
-static bool is_number(const rl_value *v) {
-    return v->kind == RL_VALUE_INT || v->kind == RL_VALUE_FLOAT || v->kind == RL_VALUE_BOOL;
-}
-
 static rl_status fail_missing(const rl_call *call, const rl_param *param) {
     bool pointer = param->type == RL_PARAM_TENSOR || param->type == RL_PARAM_TENSOR_OR_SCALAR;
     return rl_call_fail(call, RL_INVALID_ARGUMENT, pointer ? "%s is NULL" : "%s is missing", param->name);
@@ -60,6 +56,9 @@ static inline void note_tensor(call_traits *traits, const rl_tensor *t) {
 static rl_status check_list(const rl_call *call, const rl_param *param, const rl_value *v, call_traits *traits) {
     if (v->kind == RL_VALUE_NONE)
         return param->optional ? RL_OK : fail_missing(call, param);
+    if (v->as.tensors.count < 0 || (v->as.tensors.count > 0 && v->as.tensors.data == NULL))
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s has %lld elements at NULL", param->name,
+                            (long long)v->as.tensors.count);
     for (int64_t i = 0; i < v->as.tensors.count; i++) {
         if (v->as.tensors.data[i] == NULL)
             return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s[%lld] is NULL", param->name, (long long)i);
@@ -68,17 +67,28 @@ static rl_status check_list(const rl_call *call, const rl_param *param, const rl
     return RL_OK;
 }
 
+/* A dtype that there is; a list that lies somewhere. */
+static rl_status check_value(const rl_call *call, const rl_param *param, const rl_value *v) {
+    if (v->kind == RL_VALUE_DTYPE && rl_dtype_size(v->as.dtype) == 0)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s: there is no dtype %d", param->name, (int)v->as.dtype);
+    if (v->kind == RL_VALUE_INTS && (v->as.ints.count < 0 || (v->as.ints.count > 0 && v->as.ints.data == NULL)))
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s has %lld elements at NULL", param->name,
+                            (long long)v->as.ints.count);
+    return RL_OK;
+}
+
 /* The typed calls and the boxed one give each argument its kind, but for what comes as an rl_value from the caller. */
-static rl_status check_arguments(const rl_call *call, const rl_schema *schema, call_traits *traits) {
+static rl_status check_arguments(rl_call *call, const rl_schema *schema, call_traits *traits) {
     for (uint32_t m = schema->tensors; m != 0; m &= m - 1) {
         int i = __builtin_ctz(m);
-        const rl_value *v = &call->args[i];
+        rl_value *v = &call->args[i];
         if (v->kind == RL_VALUE_TENSOR && v->as.tensor != NULL)
             note_tensor(traits, v->as.tensor);
         else if (v->kind == RL_VALUE_NONE || v->kind == RL_VALUE_TENSOR) {
             if (schema->required >> i & 1)
                 return fail_missing(call, &schema->params[i]);
-        } else if (!is_number(v) || !(schema->tensors_or_scalars >> i & 1))
+            v->kind = RL_VALUE_NONE;
+        } else if (!rl_value_is_number(v) || !(schema->tensors_or_scalars >> i & 1))
             return fail_kind(call, &schema->params[i]);
     }
     for (uint32_t m = schema->required & ~(schema->tensors | schema->lists); m != 0; m &= m - 1) {
@@ -88,8 +98,14 @@ static rl_status check_arguments(const rl_call *call, const rl_schema *schema, c
     }
     for (uint32_t m = schema->numbers & ~schema->tensors; m != 0; m &= m - 1) {
         int i = __builtin_ctz(m);
-        if (UNLIKELY(call->args[i].kind != RL_VALUE_NONE && !is_number(&call->args[i])))
+        if (UNLIKELY(call->args[i].kind != RL_VALUE_NONE && !rl_value_is_number(&call->args[i])))
             return fail_kind(call, &schema->params[i]);
+    }
+    for (uint32_t m = schema->checked; m != 0; m &= m - 1) {
+        int i = __builtin_ctz(m);
+        rl_status status = check_value(call, &schema->params[i], &call->args[i]);
+        if (status != RL_OK)
+            return status;
     }
     for (uint32_t m = schema->lists; m != 0; m &= m - 1) {
         int i = __builtin_ctz(m);

@@ -61,6 +61,9 @@ static inline rl_tensor *rl_arg_tensor(const rl_call *call, int i) {
 static inline bool rl_arg_given(const rl_call *call, int i) {
     return call->args[i].kind != RL_VALUE_NONE;
 }
+static inline bool rl_value_is_number(const rl_value *v) {
+    return v->kind == RL_VALUE_INT || v->kind == RL_VALUE_FLOAT || v->kind == RL_VALUE_BOOL;
+}
 /* A number of whatever kind; 0 where it is none. */
 static inline double rl_arg_double(const rl_call *call, int i) {
     const rl_value *v = &call->args[i];
@@ -206,6 +209,7 @@ typedef struct rl_schema {
     uint16_t tensors, tensors_or_scalars, lists, required;
     /* Bit i: x[i] of a pointwise program is an operand; a number in the compute dtype; an int or bool; a generator. */
     uint16_t operands, numbers, ints, generators;
+    uint16_t checked; /* bit i: a dtype or a list of integers, whose value must make sense */
     rl_param params[RL_MAX_ARGS];
     const char *result_names[RL_MAX_RESULTS]; /* "values", "indices"; NULL where unnamed */
     bool returns_list;                        /* -> Tensor[] */

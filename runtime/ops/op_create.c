@@ -10,8 +10,6 @@ rl_status rl_infer_new(rl_call *call, rl_ints size, rl_dtype dtype, rl_device *d
     if (size.count > RL_MAX_DIMS)
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "size has %lld dimensions; at most %d are possible",
                             (long long)size.count, RL_MAX_DIMS);
-    if (size.count < 0 || (size.count > 0 && size.data == NULL))
-        return rl_call_fail(call, RL_INVALID_ARGUMENT, "size is no list: %lld sizes at NULL", (long long)size.count);
     rl_status status = rl_check_shape(rl_call_name(call), size.count, size.data, dtype, &numel);
     if (status == RL_OK && device == NULL && (device = rl_device_default()) == NULL)
         return rl_error_status();

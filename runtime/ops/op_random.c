@@ -331,18 +331,30 @@ const rl_op_def rl_op_def_native_dropout = {
     .bad = native_dropout_bad,
 };
 
+static rl_status native_dropout_backward_infer(rl_call *call) {
+    rl_status status = rl_infer_broadcast(call);
+    if (status == RL_OK)
+        status = rl_check_float(call, 0);
+    return status == RL_OK ? rl_check_dtype_is(call, 1, RL_BOOL) : status;
+}
+
 PROGRAM(native_dropout_backward, SELECT(x[1], MUL(x[0], x[2]), NUM(x[0], 0)))
 VJP(native_dropout_backward, rl_native_dropout_backward(G, rl_vjp_input(v, 1), NUMBER(2))) /* linear in g */
 
 static const rl_sample dropout_backward_samples[] = {
     {"f[3,4], b[3,4], 2.0"}, {"f[0,3], b[0,3], 2.0"}, {"f[5,7]t, b[5,7], 1.5"}, {0}};
-static const rl_bad dropout_backward_bad[] = {{"f[2,3], b[4], 2.0", RL_SHAPE_MISMATCH, "do not broadcast"}, {0}};
+static const rl_bad dropout_backward_bad[] = {
+    {"f[2,3], b[4], 2.0", RL_SHAPE_MISMATCH, "do not broadcast"},
+    {"i64[2], b[2], 2.0", RL_DTYPE_MISMATCH, "grad_output must be of a floating dtype"},
+    {"f[2], f[2], 2.0", RL_DTYPE_MISMATCH, "mask must be bool"},
+    {0}};
 
 const rl_op_def rl_op_def_native_dropout_backward = {
     .schema = "native_dropout_backward(Tensor grad_output, Tensor mask, float scale) -> Tensor",
     .doc = "y = scale grad_output where mask holds, else 0",
     .flags = RL_OP_POINTWISE,
     .saves = RL_SAVE_IN(1),
+    .infer = native_dropout_backward_infer,
     .pointwise = native_dropout_backward_program,
     .vjp = native_dropout_backward_vjp,
     .samples = dropout_backward_samples,

@@ -152,7 +152,13 @@ rl_status rl_geometry_insert(const char *op, rl_geometry *self, int64_t dim, int
 
 rl_status rl_view_made(rl_call *call, const rl_geometry *g) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
-    call->results[0] = rl_tensor_make(self->storage, (rl_dtype)self->dtype, g->ndim, g->shape, g->stride, g->offset);
+    int64_t numel;
+    rl_status status = rl_check_shape(rl_call_name(call), g->ndim, g->shape, (rl_dtype)self->dtype, &numel);
+    if (status != RL_OK)
+        return status;
+    int64_t end = (int64_t)(self->storage->bytes / rl_dtype_size((rl_dtype)self->dtype));
+    int64_t offset = numel == 0 && g->offset > end ? end : g->offset; /* an empty view lies within the storage too */
+    call->results[0] = rl_tensor_make(self->storage, (rl_dtype)self->dtype, g->ndim, g->shape, g->stride, offset);
     return call->results[0] ? RL_OK : rl_error_status();
 }
 

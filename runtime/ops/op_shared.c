@@ -6,13 +6,9 @@
 
 /* Derivatives ---------------------------------------------------------------------------------------------------- */
 
-static bool is_number(const rl_value *v) {
-    return v->kind == RL_VALUE_INT || v->kind == RL_VALUE_FLOAT || v->kind == RL_VALUE_BOOL;
-}
-
 rl_value rl_vjp_operand(rl_vjp *v, int arg) {
     const rl_value *given = rl_vjp_arg(v, arg);
-    return given != NULL && is_number(given) ? *given : rl_value_of_tensor(rl_vjp_input(v, arg));
+    return given != NULL && rl_value_is_number(given) ? *given : rl_value_of_tensor(rl_vjp_input(v, arg));
 }
 
 double rl_vjp_number(rl_vjp *v, int arg) {

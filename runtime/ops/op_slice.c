@@ -48,6 +48,12 @@ static int64_t wrap(const char *op, const rl_geometry *g, int64_t dim) {
 static int64_t clamp(int64_t i, int64_t low, int64_t high) {
     return i < low ? low : i > high ? high : i;
 }
+/* The first element lies `steps` further along dim. */
+static void move(rl_geometry *g, int64_t dim, int64_t steps) {
+    int64_t by, offset;
+    if (!__builtin_mul_overflow(steps, g->stride[dim], &by) && !__builtin_add_overflow(g->offset, by, &offset))
+        g->offset = offset; /* else nothing is left of the view, or the strides would reach outside the storage */
+}
 static void scale_stride(rl_geometry *g, int64_t dim, int64_t step) {
     if (__builtin_mul_overflow(g->stride[dim], step, &g->stride[dim]))
         g->stride[dim] = 1; /* so long a step leaves one element at most: the stride says nothing */
@@ -65,7 +71,7 @@ static rl_status slice_change(const char *op, rl_geometry *g, const rl_value *ar
     int64_t end = args[3].kind == RL_VALUE_INT ? args[3].as.i : size;
     start = clamp(start < 0 ? start + size : start, 0, size);
     end = clamp(end < 0 ? end + size : end, start, size);
-    g->offset += start * g->stride[dim];
+    move(g, dim, start);
     g->shape[dim] = end > start ? 1 + (end - start - 1) / step : 0;
     scale_stride(g, dim, step);
     return RL_OK;
@@ -113,7 +119,7 @@ static rl_status narrow_change(const char *op, rl_geometry *g, const rl_value *a
         return rl_fail(RL_INDEX_OUT_OF_RANGE,
                        "%s: length %lld from %lld on does not fit into size %lld of dimension %lld", op,
                        (long long)length, (long long)start, (long long)size, (long long)dim);
-    g->offset += start * g->stride[dim];
+    move(g, dim, start);
     g->shape[dim] = length;
     return RL_OK;
 }
@@ -152,7 +158,7 @@ static rl_status select_change(const char *op, rl_geometry *g, const rl_value *a
     if (index < -size || index >= size)
         return rl_fail(RL_INDEX_OUT_OF_RANGE, "%s: index %lld is out of range for size %lld of dimension %lld", op,
                        (long long)index, (long long)size, (long long)dim);
-    g->offset += (index < 0 ? index + size : index) * g->stride[dim];
+    move(g, dim, index < 0 ? index + size : index);
     rl_geometry_remove(g, dim);
     return RL_OK;
 }
@@ -188,9 +194,13 @@ static rl_status diagonal_change(const char *op, rl_geometry *g, const rl_value 
     int64_t rows = g->shape[dim1], columns = g->shape[dim2], right = clamp(args[1].as.i, -rows, columns);
     int64_t row = right < 0 ? -right : 0, column = right > 0 ? right : 0;
     int64_t size = rows - row < columns - column ? rows - row : columns - column;
-    int64_t stride = g->stride[dim1] + g->stride[dim2];
-    if (size > 0)
-        g->offset += row * g->stride[dim1] + column * g->stride[dim2];
+    int64_t stride;
+    if (__builtin_add_overflow(g->stride[dim1], g->stride[dim2], &stride))
+        stride = 1; /* of one element at most */
+    if (size > 0) {
+        move(g, dim1, row);
+        move(g, dim2, column);
+    }
     rl_geometry_remove(g, dim1 > dim2 ? dim1 : dim2);
     rl_geometry_remove(g, dim1 > dim2 ? dim2 : dim1);
     return rl_geometry_insert(op, g, g->ndim, size, stride);
@@ -272,16 +282,18 @@ static rl_status check_window(const rl_call *call, rl_ints size, rl_ints stride,
 static rl_status window_lower(rl_call *call) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
     rl_ints size = rl_arg_ints(call, 1), stride = rl_arg_ints(call, 2);
-    int64_t offset = rl_arg_int(call, 3);
+    int64_t offset = rl_arg_int(call, 3), first;
+    if (__builtin_add_overflow(offset, self->offset, &first))
+        first = INT64_MAX; /* outside of any storage */
     uint64_t elements = self->storage->bytes / rl_dtype_size((rl_dtype)self->dtype);
     bool differentiated = self->requires_grad && rl_recording_;
     if (differentiated && !self->contiguous)
         return rl_call_fail(call, RL_UNSUPPORTED, "self requires gradients and is not contiguous: make it contiguous");
     rl_status status = differentiated ? check_window(call, size, stride, offset, (uint64_t)self->numel)
-                                      : check_window(call, size, stride, offset + self->offset, elements);
+                                      : check_window(call, size, stride, first, elements);
     if (status != RL_OK)
         return status;
-    rl_geometry g = {.ndim = size.count, .offset = offset + self->offset};
+    rl_geometry g = {.ndim = size.count, .offset = first};
     memcpy(g.shape, size.data, (size_t)size.count * sizeof *g.shape);
     memcpy(g.stride, stride.data, (size_t)size.count * sizeof *g.stride);
     return rl_view_made(call, &g);
@@ -316,6 +328,7 @@ static rl_status as_strided_lower(rl_call *call) {
     int64_t offset = rl_arg_given(call, 3) ? rl_arg_int(call, 3) : self->offset;
     if (offset < 0)
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "storage_offset %lld is negative", (long long)offset);
+    /* Both are at least 0, so the difference cannot overflow. */
     call->results[0] = rl_window(self, rl_arg_ints(call, 1), rl_arg_ints(call, 2), offset - self->offset);
     return rl_error_status();
 }

@@ -23,7 +23,8 @@ void rl_contiguous_strides(int64_t ndim, const int64_t *shape, int64_t *out_stri
     int64_t step = 1;
     for (int64_t d = ndim - 1; d >= 0; d--) {
         out_stride[d] = step;
-        step *= shape[d] > 0 ? shape[d] : 1;
+        if (__builtin_mul_overflow(step, shape[d] > 0 ? shape[d] : 1, &step))
+            step = 0; /* of a shape that rl_check_shape refuses */
     }
 }
 

@@ -278,6 +278,7 @@ static void set_masks(rl_schema *schema) {
         schema->numbers |= is_number(param->type) ? bit : 0;
         schema->ints |= integer ? bit : 0;
         schema->generators |= param->type == RL_PARAM_GENERATOR ? bit : 0;
+        schema->checked |= param->type == RL_PARAM_DTYPE || param->type == RL_PARAM_INTS ? bit : 0;
     }
 }
 

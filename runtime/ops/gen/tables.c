@@ -155,9 +155,9 @@ static void write_schema(FILE *out, const gen_op *op) {
         fprintf(out, "     .inplace_name = \"%s\",\n", schema->inplace_name);
     fprintf(out,
             "     .tensors = 0x%x, .tensors_or_scalars = 0x%x, .lists = 0x%x, .required = 0x%x,\n"
-            "     .operands = 0x%x, .numbers = 0x%x, .ints = 0x%x, .generators = 0x%x,\n",
+            "     .operands = 0x%x, .numbers = 0x%x, .ints = 0x%x, .generators = 0x%x, .checked = 0x%x,\n",
             schema->tensors, schema->tensors_or_scalars, schema->lists, schema->required, schema->operands,
-            schema->numbers, schema->ints, schema->generators);
+            schema->numbers, schema->ints, schema->generators, schema->checked);
     if (schema->result_names[0] != NULL) {
         fputs("     .result_names = {", out);
         for (int i = 0; i < schema->n_results; i++)
