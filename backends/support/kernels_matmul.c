@@ -72,7 +72,7 @@ static void store_row(const product *self, const char *acc, unsigned char *c, in
     union {
         double f[BLOCK];
         int64_t i[BLOCK];
-    } sum, old;
+    } sum, old = {{0}};
     if (args->alpha == 1 && args->beta == 0) {
         rl_interp_store(args->dtype, c, self->c_column, count, self->reg, acc);
         return;

@@ -10,7 +10,7 @@
 
 /* Steps `index` to the next in row-major order, leaving alone the dimensions in `skip`; 0 at the end. Begins at 0. */
 static inline int rl_next_index(int64_t ndim, const int64_t *shape, uint32_t skip, int64_t *index) {
-    if (ndim > RL_MAX_DIMS)
+    if (ndim < 0 || ndim > RL_MAX_DIMS)
         return 0;
     for (int64_t d = ndim - 1; d >= 0; d--) {
         if (skip >> d & 1u)

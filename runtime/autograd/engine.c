@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The walk of the graph: from the roots, the latest node first, until the gradients are where they are wanted. */
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,7 @@ static pthread_mutex_t *lock_of(const rl_tensor *leaf) {
 static rl_status accumulate(rl_tensor *leaf, rl_tensor *gradient) {
     RL_SCOPE();
     rl_tensor *fresh;
+    assert(gradient != NULL);
     pthread_mutex_lock(lock_of(leaf));
     rl_tensor *old = rl_grad(leaf);
     if (rl_recording_)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Functions of one's own. */
+#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -157,6 +158,7 @@ static rl_status run_forward(rl_function_call *call, rl_tensors inputs, rl_tenso
     rl_set_grad_enabled(recording);
     for (int64_t i = 0; good && i < n_outputs; i++) {
         rl_tensor *made = outputs[i];
+        assert(made != NULL);
         if (made->autograd || is_one_of(made, inputs) || is_one_of(made, (rl_tensors){outputs, i})) {
             outputs[i] = bare_alias(made); /* an input that comes back is another tensor from here on */
             for (int64_t k = 0; k < call->n_saves && outputs[i]; k++) {

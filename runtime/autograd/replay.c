@@ -5,6 +5,7 @@
  * beside its inputs. The node has edges to all of these; its derivative runs the function again with recording on and
  * walks what was recorded, down to those very ends and no further.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "autograd/queue.h"
@@ -243,10 +244,8 @@ static rl_status replay_run(node *of, rl_tensor *const *grads, const bool *wante
             node_clock_pass(of->edges[i].to->sequence);
     }
     uint64_t floor = node_clock();
-    if (status == RL_OK)
-        status = run_again(self, r.inputs, r.outputs);
-    if (status == RL_OK)
-        status = walk_again(self, &r, grads, floor);
+    if (status == RL_OK && run_again(self, r.inputs, r.outputs) == RL_OK)
+        (void)walk_again(self, &r, grads, floor);
     for (size_t i = 0; i < n_edges; i++) {
         out[i] = rl_object_own(r.found[i]); /* also on failure, so that they are freed */
         edge_release(&r.targets[i]);
@@ -305,7 +304,7 @@ rl_status replay_end(replay *self, rl_tensor **outputs, const bool *differentiab
     for (int64_t i = 0; i < n_outputs; i++)
         any |= differentiable[i];
     replay_node *made = any && !rl_failed() ? node_make(self, n_outputs) : NULL;
-    for (int64_t i = 0; i < n_outputs && !rl_failed(); i++)
+    for (int64_t i = 0; i < n_outputs && made && !rl_failed(); i++)
         if (differentiable[i] && meta_of(outputs[i]))
             set_history(outputs[i], &made->base, (uint32_t)i);
     rl_release(made);
@@ -319,6 +318,7 @@ rl_status replay_end(replay *self, rl_tensor **outputs, const bool *differentiab
 static rl_status cut_off(replay *self, rl_tensor **outputs, bool *differentiable, int64_t n_outputs) {
     rl_status status = RL_OK;
     for (int64_t i = 0; i < n_outputs && status == RL_OK; i++) {
+        assert(outputs[i] != NULL);
         differentiable[i] = outputs[i]->requires_grad;
         status = replay_uses(self, outputs[i]);
         outputs[i] = status == RL_OK ? rl_detach(outputs[i]) : NULL;

@@ -98,7 +98,7 @@ rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
     return t->error_status;
 }
 
-rl_status rl_fail(rl_status status, const char *format, ...) {
+rl_status(rl_fail)(rl_status status, const char *format, ...) {
     va_list args;
     va_start(args, format);
     status = rl_fail_va(status, format, args);

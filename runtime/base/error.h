@@ -9,6 +9,14 @@
 
 /* Keeps the sentence as this thread's error, unless it holds one already, and returns the first error's status. */
 rl_status rl_fail(rl_status status, const char *format, ...) RL_PRINTF_(2, 3);
+#ifdef __clang_analyzer__ /* what it cannot see: a failure is never RL_OK */
+static inline rl_status rl_fail_not_ok_(rl_status status) {
+    if (status == RL_OK)
+        __builtin_unreachable();
+    return status;
+}
+#define rl_fail(...) rl_fail_not_ok_(rl_fail(__VA_ARGS__))
+#endif
 rl_status rl_fail_va(rl_status status, const char *format, va_list args);
 /* The same for functions that return an object. */
 #define rl_fail_null(...) ((void)rl_fail(__VA_ARGS__), NULL)

@@ -2,6 +2,7 @@
 /* Counted objects, the scopes that own them, and the end of it all. */
 #include "base/object.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 #include "base/error.h"
@@ -64,6 +65,7 @@ void *rl_object_own(void *self) {
         rl_release(self);
         return NULL;
     }
+    assert(t->objects != NULL);
     t->objects[t->n_objects++] = self;
     return self;
 }
@@ -72,6 +74,7 @@ void *rl_object_own(void *self) {
 static uint64_t open_scope(rl_thread *t, uint32_t outer_barrier) {
     if (t->n_scopes == t->scope_room && !grow_scopes(t))
         return 0;
+    assert(t->scopes != NULL);
     t->scopes[t->n_scopes++] = (rl_scope_entry){t->n_objects, ++t->serial, outer_barrier};
     return (uint64_t)t->serial << 32 | t->n_scopes;
 }
@@ -86,6 +89,7 @@ static uint32_t find_scope(const rl_thread *t, uint64_t mark) {
  * the library down: so nothing is remembered across a release. */
 static void end_scopes(rl_thread *t, uint32_t number) {
     while (t->n_scopes > number) {
+        assert(t->scopes != NULL);
         if (t->n_objects > t->scopes[t->n_scopes - 1].start)
             rl_release(t->objects[--t->n_objects]);
         else
@@ -144,6 +148,7 @@ static void end_thread_objects(rl_thread *t) {
     t->barrier = 0;
     do {
         end_scopes(t, 0);
+        assert(t->n_objects == 0 || t->objects != NULL);
         while (t->n_objects > 0 && t->n_scopes == 0)
             rl_release(t->objects[--t->n_objects]);
     } while (t->n_scopes > 0);

@@ -2,6 +2,7 @@
 /* A growing string. */
 #include "base/text.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static bool reserve(rl_text *self, size_t more) {
 void rl_text_add_bytes(rl_text *self, const char *bytes, size_t count) {
     if (!reserve(self, count))
         return;
+    assert(self->data != NULL);
     if (count > 0)
         memcpy(self->data + self->length, bytes, count);
     self->length += count;

@@ -255,7 +255,7 @@ bool rl_loader_next(rl_loader *self, rl_tensor **out_fields) {
 }
 
 bool rl_loader_next2(rl_loader *self, rl_tensor **out_input, rl_tensor **out_target) {
-    rl_tensor *fields[RL_DATASET_FIELDS];
+    rl_tensor *fields[RL_DATASET_FIELDS] = {NULL};
     if (rl_failed())
         return false;
     if (!self || self->dataset->n_fields != 2 || !out_input || !out_target) {

@@ -31,7 +31,9 @@ static rl_status check_entry(const char *function, const rl_safetensors *file, c
  */
 static rl_status check_rest(const char *function, const rl_safetensors *file, const char *const *names, int64_t count) {
     bool *wanted = rl_alloc_zero((size_t)file->n_entries + 1, sizeof *wanted, "names of a file");
-    rl_status status = wanted ? RL_OK : rl_error_status();
+    if (!wanted)
+        return rl_error_status();
+    rl_status status = RL_OK;
     for (int64_t i = 0; i < count && status == RL_OK; i++)
         wanted[rl_safetensors_find(file, names[i])] = true;
     for (int64_t i = 0; i < file->n_entries && status == RL_OK; i++) {

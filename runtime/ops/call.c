@@ -287,11 +287,12 @@ static rl_status lower(rl_call *call, const rl_schema *schema) {
     uint32_t flags = call->op->flags;
     if (flags & RL_OP_VIEW) {
         rl_status status = call->op->lower(call);
-        if (status == RL_OK && (call->results[0] = rl_object_own(call->results[0])) == NULL)
-            status = rl_error_status();
         if (status != RL_OK)
             return status;
-        call->results[0]->untracked_view = !rl_recording_;
+        rl_tensor *view = call->results[0] = rl_object_own(call->results[0]);
+        if (view == NULL)
+            return rl_error_status();
+        view->untracked_view = !rl_recording_;
         return rl_recording_ && rl_record_hooks_.view ? rl_record_hooks_.view(call) : RL_OK;
     }
     /* A plain pointwise op leaves nothing behind and calls no op: it does without a scope. */

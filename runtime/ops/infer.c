@@ -208,7 +208,8 @@ static rl_status infer_mixed(rl_call *call, rl_meta *meta) {
         return status;
     for (uint32_t m = schema_of(call)->tensors; m != 0; m &= m - 1) {
         const rl_tensor *t = rl_arg_tensor(call, __builtin_ctz(m));
-        if (t == NULL || t->ndim != meta->ndim || memcmp(t->shape, meta->shape, (size_t)t->ndim * sizeof *t->shape))
+        if (t == NULL || t->ndim != meta->ndim ||
+            memcmp(t->shape, meta->shape, (size_t)t->ndim * sizeof *t->shape) != 0)
             continue;
         set_stride_like(meta, t);
         break; /* the first that has the result's shape decides on the order of its dimensions */

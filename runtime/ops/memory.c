@@ -21,7 +21,7 @@ static rl_status check_made(const char *function, rl_ints shape, rl_dtype dtype,
 
 rl_tensor *rl_tensor_from_data(const void *data, rl_ints shape, rl_dtype dtype, rl_device *device) {
     static const char function[] = "tensor_from_data";
-    int64_t numel;
+    int64_t numel = 0;
     if (check_made(function, shape, dtype, &numel) != RL_OK)
         return NULL;
     if (data == NULL && numel > 0)
@@ -82,7 +82,7 @@ static void *wrap_failed(void (*destroy)(void *), void *context) {
 rl_tensor *rl_tensor_wrap(void *data, rl_ints shape, rl_ints strides, rl_dtype dtype, rl_device *device,
                           void (*destroy)(void *context), void *context) {
     static const char function[] = "tensor_wrap";
-    int64_t numel, low, row_major[RL_MAX_DIMS];
+    int64_t numel = 0, low, row_major[RL_MAX_DIMS];
     uint64_t count;
     if (check_made(function, shape, dtype, &numel) != RL_OK)
         return wrap_failed(destroy, context);

@@ -223,7 +223,7 @@ const rl_op_def rl_op_def_repeat = {
 static rl_status tile_lower(rl_call *call) {
     rl_tensor *self = rl_arg_tensor(call, 0);
     rl_ints dims = rl_arg_ints(call, 1);
-    int64_t repeats[RL_MAX_DIMS], ones = dims.count < self->ndim ? self->ndim - dims.count : 0;
+    int64_t repeats[RL_MAX_DIMS] = {0}, ones = dims.count < self->ndim ? self->ndim - dims.count : 0;
     for (int64_t d = 0; d < ones; d++)
         repeats[d] = 1;
     if (ones > 0 && dims.count > 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products of matrices and vectors. Shapes: a (.., m, k), b (.., k, n), result (.., m, n). */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ static rl_status fail_shapes(const rl_call *call, int a, int b, int64_t rows, in
 static rl_status check_operands(const rl_call *call, int first, int last) {
     const rl_schema *schema = &rl_schema_table[call->opcode];
     const rl_tensor *x = rl_arg_tensor(call, first);
+    assert(x != NULL);
     rl_status status = rl_check_same_device(call);
     for (int i = first; status == RL_OK && i <= last; i++) {
         const rl_tensor *y = rl_arg_tensor(call, i);

@@ -383,8 +383,9 @@ static rl_status add_overlapping(rl_call *call, rl_tensor *g) {
     rl_tensor *values = rl_call_temp(call, (rl_dtype)g->dtype, g->ndim, g->shape);
     const rl_program *program = rl_row_program(write_places, RL_KEY(0, 0, 0, g->ndim));
     rl_number scalars[RL_MAX_DIMS + 1] = {{.i = rl_arg_int(call, 3)}};
-    for (int64_t d = 0; d < g->ndim; d++)
-        scalars[d + 1].i = rl_arg_ints(call, 2).data[d];
+    rl_ints stride = rl_arg_ints(call, 2);
+    for (int64_t d = 0; d < stride.count; d++)
+        scalars[d + 1].i = stride.data[d];
     if (places == NULL || values == NULL || program == NULL || rl_move(op, values, g) != RL_OK ||
         rl_row_map(op, program, NULL, &places, scalars) != RL_OK)
         return rl_error_status();

@@ -100,7 +100,7 @@ static uint32_t used_operands(const rl_builder *b, int own, uint32_t wanted, con
         const rl_insn *insn = &b->insns[i];
         const rl_pw operands[3] = {insn->a, insn->b, insn->c};
         for (int k = 0; k < rl_insn_describe((rl_insn_code)insn->code)->operands; k++)
-            used[operands[k]] = true;
+            used[operands[k]] = true; /* NOLINT(clang-analyzer-core.uninitialized.ArraySubscript): own <= n_insns */
     }
     for (int i = 0; i < b->n_outputs; i++)
         used[b->output_value[i]] = true;
@@ -216,6 +216,7 @@ const rl_program *rl_pointwise_program(const rl_call *call, int opcode) {
 
 rl_status rl_pointwise_run(rl_call *call) {
     rl_pointwise_launch launch;
+    launch.program = NULL;
     rl_status status = rl_pointwise_prepare(call, call->opcode, &launch);
     if (status != RL_OK)
         return status;

@@ -50,7 +50,6 @@ static rl_optimizer *optimizer_new(const rule *kind, const rule_options *options
                                    rl_tensors parameters) {
     rl_optimizer *self;
     rl_tensor **all = NULL;
-    rl_status status = RL_OK;
     if (rl_failed())
         return NULL;
     if (!module && !parameters.data)
@@ -61,16 +60,15 @@ static rl_optimizer *optimizer_new(const rule *kind, const rule_options *options
     self->rule = kind;
     self->options = *options;
     if (!parameters.data) {
-        parameters.count = rl_module_parameters(module, NULL, 0);
-        all = rl_alloc_zero((size_t)parameters.count + 1, sizeof *all, "optimizer");
-        if (all)
-            rl_module_parameters(module, all, parameters.count);
-        parameters.data = all;
+        int64_t count = rl_module_parameters(module, NULL, 0);
+        all = rl_alloc_zero((size_t)count + 1, sizeof *all, "optimizer");
+        parameters = (rl_tensors){all, all ? rl_module_parameters(module, all, count) : 0};
     }
     self->slots = rl_alloc_zero((size_t)parameters.count + 1, sizeof *self->slots, "optimizer");
     self->due = rl_alloc_zero((size_t)parameters.count + 1, sizeof *self->due, "optimizer");
-    if (rl_failed() || (status = add_parameters(self, parameters)) ||
-        (self->count == 0 && (status = rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", kind->name)))) {
+    if (!rl_failed() && add_parameters(self, parameters) == RL_OK && self->count == 0)
+        (void)rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", kind->name);
+    if (rl_failed()) {
         rl_release(self);
         self = NULL;
     }

@@ -116,8 +116,7 @@ static const char *read_strings(scanner *s, const char *op, const char *field) {
     while (s->kind == TOKEN_STRING) {
         size_t a = strlen(text), b = strlen(s->text);
         char *both = gen_keep(a + b + 1);
-        memcpy(both, text, a);
-        memcpy(both + a, s->text, b);
+        snprintf(both, a + b + 1, "%s%s", text, s->text);
         text = both;
         next(s);
     }
