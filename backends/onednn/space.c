@@ -20,7 +20,7 @@ int od_space_add(od_space *self, const int64_t *stride, int64_t scale) {
     int64_t *to = self->stride[self->n_operands];
     to[0] = 0; /* of the one dimension that a space has when all are gone */
     for (uint32_t dims = self->dims; dims != 0; dims &= dims - 1)
-        *to++ = stride[__builtin_ctz(dims)] * scale;
+        *to++ = self->count ? stride[__builtin_ctz(dims)] * scale : 0; /* of no elements: anything may be there */
     return self->n_operands++;
 }
 

@@ -65,12 +65,14 @@ static inline bool rl_value_is_number(const rl_value *v) {
     return v->kind == RL_VALUE_INT || v->kind == RL_VALUE_FLOAT || v->kind == RL_VALUE_BOOL;
 }
 /* A number of whatever kind; 0 where it is none. */
-static inline double rl_arg_double(const rl_call *call, int i) {
-    const rl_value *v = &call->args[i];
+static inline double rl_value_double(const rl_value *v) {
     return v->kind == RL_VALUE_FLOAT  ? v->as.f
            : v->kind == RL_VALUE_INT  ? (double)v->as.i
            : v->kind == RL_VALUE_BOOL ? (double)v->as.b
                                       : 0.0;
+}
+static inline double rl_arg_double(const rl_call *call, int i) {
+    return rl_value_double(&call->args[i]);
 }
 /* A tensor for use within lower alone: uninitialized, row-major, on the device of meta[0]. */
 rl_tensor *rl_call_temp(const rl_call *call, rl_dtype dtype, int64_t ndim, const int64_t *shape);

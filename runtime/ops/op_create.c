@@ -188,11 +188,8 @@ const rl_op_def rl_op_def_full_like = {
 
 /* How many steps lead from start to before end: exactly where all are integers. -1 where that is no sensible number. */
 static double count_steps(const rl_value *start, const rl_value *end, const rl_value *step, double *out_step) {
-    double a = start->kind == RL_VALUE_FLOAT ? start->as.f : (double)start->as.i;
-    double z = end->kind == RL_VALUE_FLOAT ? end->as.f : (double)end->as.i;
-    double s = step->kind == RL_VALUE_FLOAT ? step->as.f : (double)step->as.i;
-    *out_step = s;
-    return ceil((z - a) / s);
+    *out_step = rl_value_double(step);
+    return ceil((rl_value_double(end) - rl_value_double(start)) / *out_step);
 }
 
 /* What a number of an element is exact in, or nearly: f16 counts to 2048 only. */

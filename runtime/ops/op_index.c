@@ -14,10 +14,8 @@ rl_status rl_check_index_shape(const rl_call *call, int index_arg, int other_arg
         return RL_OK;
     int64_t index_ndim = index->ndim > 0 ? index->ndim : 1, other_ndim = other->ndim > 0 ? other->ndim : 1;
     bool fits = index_ndim == other_ndim;
-    for (int64_t d = 0; fits && d < index->ndim && other->ndim > 0; d++)
-        fits = d == dim || index->shape[d] <= other->shape[d];
-    if (fits && other->ndim == 0 && index->ndim == 1)
-        fits = dim == 0 || index->shape[0] <= 1;
+    for (int64_t d = 0; fits && d < index_ndim; d++) /* without dimensions: one element */
+        fits = d == dim || (index->ndim ? index->shape[d] : 1) <= (other->ndim ? other->shape[d] : 1);
     return fits
                ? RL_OK
                : rl_call_fail(call, RL_SHAPE_MISMATCH, "%s %s must have as many dimensions as %s %s and be no larger%s",

@@ -109,8 +109,10 @@ static rl_status one_hot_lower(rl_call *call) {
     if (self->ndim == RL_MAX_DIMS)
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "self has %d dimensions, and the result would have one more",
                             self->ndim);
-    if (classes == -1)
-        classes = rl_item_int(rl_max(self)) + 1;
+    if (classes == -1) {
+        int64_t largest = rl_item_int(rl_max(self));
+        classes = largest < INT64_MAX ? largest + 1 : largest;
+    }
     for (int64_t d = 0; d < self->ndim; d++)
         shape[d] = self->shape[d];
     shape[self->ndim] = classes > 0 ? classes : 0;

@@ -69,13 +69,12 @@ static rl_status pow_infer(rl_call *call) {
 /* y = p^e: gp = g e p^(e-1), 0 where e = 0; ge = g y log p, 0 where p = 0 and e >= 0 */
 static rl_tensor *pow_gradient_base(rl_tensor *g, rl_tensor *p, rl_value e) {
     if (e.kind != RL_VALUE_TENSOR) {
-        double exponent = e.kind == RL_VALUE_INT ? (double)e.as.i : e.as.f;
+        double exponent = rl_value_double(&e);
         if (exponent == 0.0)
             return NULL;
         if (exponent == 1.0)
             return g;
-        rl_value less = e.kind == RL_VALUE_INT ? rl_value_of_int(e.as.i - 1) : rl_value_of_float(e.as.f - 1.0);
-        return rl_mul(g, rl_mul(rl_pow(p, less), e));
+        return rl_mul(g, rl_mul(rl_pow(p, exponent - 1.0), e));
     }
     rl_tensor *slope = rl_mul(rl_pow(p, rl_sub(e.as.tensor, 1)), e);
     return rl_mul(g, rl_where(rl_eq(e.as.tensor, 0), 0, slope));

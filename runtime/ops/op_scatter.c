@@ -112,6 +112,7 @@ static const rl_bad scatter_bad[] = {
     {"f[3,4], 1, f[3,4], 1", RL_DTYPE_MISMATCH, "index must be int64 or int32"},
     {"f[3,4], 1, i[4,4]<3, 1", RL_SHAPE_MISMATCH, "index (4, 4) must have as many dimensions as self (3, 4)"},
     {"f[3,4], 1, i[3,4]<3, f[2,4]", RL_SHAPE_MISMATCH, "index (3, 4) must have as many dimensions as src (2, 4)"},
+    {"f[2], 0, i[]<2, f[0]", RL_SHAPE_MISMATCH, "index () must have as many dimensions as src (0)"},
     {"f32[3], 0, i[3]<3, i64[3]", RL_DTYPE_MISMATCH, "self is float32 and src int64"},
     {"f[3], 0, i[3]<3, 1, reduce=\"mean\"", RL_INVALID_ARGUMENT, "'add' or 'multiply'"},
     {0}};

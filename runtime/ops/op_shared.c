@@ -12,11 +12,7 @@ rl_value rl_vjp_operand(rl_vjp *v, int arg) {
 }
 
 double rl_vjp_number(rl_vjp *v, int arg) {
-    const rl_value *given = rl_vjp_arg(v, arg);
-    return given->kind == RL_VALUE_FLOAT  ? given->as.f
-           : given->kind == RL_VALUE_INT  ? (double)given->as.i
-           : given->kind == RL_VALUE_BOOL ? (double)given->as.b
-                                          : 0.0;
+    return rl_value_double(rl_vjp_arg(v, arg));
 }
 
 const char *rl_vjp_word(rl_vjp *v, int arg) {
@@ -29,8 +25,7 @@ void rl_vjp_zero(rl_vjp *v) {
 }
 
 rl_tensor *rl_times(rl_tensor *y, rl_value number) {
-    bool one = (number.kind == RL_VALUE_INT && number.as.i == 1) || (number.kind == RL_VALUE_FLOAT && number.as.f == 1);
-    return one ? y : rl_mul(y, number);
+    return number.kind != RL_VALUE_BOOL && rl_value_double(&number) == 1.0 ? y : rl_mul(y, number);
 }
 
 rl_tensor *rl_only_where(rl_tensor *condition, rl_tensor *y) {
