@@ -10,7 +10,7 @@ endif()
 install(DIRECTORY runtime/include/rushlight DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h"
         PATTERN "*.hpp")
 install(DIRECTORY ${PROJECT_BINARY_DIR}/runtime/include/rushlight DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.h")
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 
 # Backends. oneDNN's own library goes beside its plugin (backends/onednn installs both).
 foreach(backend ref onednn)

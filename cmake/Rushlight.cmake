@@ -16,8 +16,8 @@ set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON) # libraries below .deps/ are found fro
 
 add_library(rushlight_flags INTERFACE)
 target_compile_definitions(rushlight_flags INTERFACE _GNU_SOURCE)
-target_compile_options(rushlight_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes
-                       -Wmissing-prototypes -fno-math-errno)
+target_compile_options(rushlight_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wvla -fno-math-errno
+                       $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>)
 if(RUSHLIGHT_WERROR)
   target_compile_options(rushlight_flags INTERFACE -Werror)
 endif()

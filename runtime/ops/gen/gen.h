@@ -41,12 +41,14 @@ void gen_check(const gen_op *op);
 /* A parameter of the C function; else a field of the options. */
 bool gen_is_positional(const rl_schema *schema, int param);
 bool gen_has_options(const rl_schema *schema);
+const char *gen_parameter_type(const rl_param *param); /* "rl_tensor *", "int64_t " */
 /* "rl_tensor *self, rl_value other, const rl_add_options *options" */
 void gen_write_parameters(FILE *out, const rl_schema *schema);
 /* "rl_tensor *", "rl_tensors " or "rl_max_dim_result " */
 void gen_write_result_type(FILE *out, const rl_schema *schema);
 
 void gen_write_header(FILE *out, const gen_ops *ops);
+void gen_write_cpp(FILE *out, const gen_ops *ops);
 void gen_write_wrappers(FILE *out, const gen_ops *ops);
 void gen_write_table(FILE *out, const gen_ops *ops);
 void gen_write_typed(FILE *out, const gen_ops *ops); /* for the tests */

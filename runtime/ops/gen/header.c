@@ -21,7 +21,7 @@ static int positional_count(const rl_schema *schema) {
     return n;
 }
 
-static const char *parameter_type(const rl_param *param) {
+const char *gen_parameter_type(const rl_param *param) {
     switch (param->type) {
     case RL_PARAM_TENSOR:
         return "rl_tensor *";
@@ -50,12 +50,12 @@ static const char *parameter_type(const rl_param *param) {
     return "";
 }
 
-/* As parameter_type, but where zero has to mean the default. */
+/* As gen_parameter_type, but where zero has to mean the default. */
 static const char *field_type(const rl_param *param) {
     if (param->type == RL_PARAM_SCALAR)
         return "double ";
     bool plain_false = param->default_value.kind == RL_VALUE_BOOL && !param->default_value.as.b;
-    return param->type == RL_PARAM_BOOL && !plain_false ? "int64_t " : parameter_type(param);
+    return param->type == RL_PARAM_BOOL && !plain_false ? "int64_t " : gen_parameter_type(param);
 }
 
 static bool takes_zero(const rl_param *param) {
@@ -137,7 +137,7 @@ static void write_prose(FILE *out, const char *text) {
 void gen_write_parameters(FILE *out, const rl_schema *schema) {
     const char *comma = "";
     for (int i = 0; i < positional_count(schema); i++, comma = ", ")
-        fprintf(out, "%s%s%s", comma, parameter_type(&schema->params[i]), schema->params[i].name);
+        fprintf(out, "%s%s%s", comma, gen_parameter_type(&schema->params[i]), schema->params[i].name);
     if (gen_has_options(schema))
         fprintf(out, "%sconst rl_%s_options *options", comma, schema->name);
     else if (schema->n_params == 0)

@@ -135,12 +135,12 @@ static void write_file(const char *path, void (*write)(FILE *, const gen_ops *),
 }
 
 int main(int argc, char **argv) {
-    if (argc < 6) {
-        fprintf(stderr, "usage: opgen INDEX.DEF OUT_HEADER OUT_WRAPPERS OUT_TABLE OUT_TYPED SOURCE...\n");
+    if (argc < 7) {
+        fprintf(stderr, "usage: opgen INDEX.DEF OUT_HEADER OUT_CPP OUT_WRAPPERS OUT_TABLE OUT_TYPED SOURCE...\n");
         return 2;
     }
     gen_ops ops = {NULL, 0, 0};
-    for (int i = 6; i < argc; i++) {
+    for (int i = 7; i < argc; i++) {
         char *source = read_whole(argv[i]);
         if (source != NULL)
             gen_scan(argv[i], source, &ops);
@@ -151,9 +151,10 @@ int main(int argc, char **argv) {
             gen_check(&ops.data[i]);
     if (gen_error_count == 0) {
         write_file(argv[2], gen_write_header, &ops);
-        write_file(argv[3], gen_write_wrappers, &ops);
-        write_file(argv[4], gen_write_table, &ops);
-        write_file(argv[5], gen_write_typed, &ops);
+        write_file(argv[3], gen_write_cpp, &ops);
+        write_file(argv[4], gen_write_wrappers, &ops);
+        write_file(argv[5], gen_write_table, &ops);
+        write_file(argv[6], gen_write_typed, &ops);
     }
     free_kept();
     return gen_error_count == 0 ? 0 : 1;

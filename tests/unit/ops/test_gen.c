@@ -37,7 +37,7 @@ static int generate(const char *index, const char *source, char *out) {
     write_text("index.def", index);
     write_text("op_test.c", source);
     snprintf(line, sizeof line,
-             "cd %s && %s/bin/opgen index.def out.h out_calls.c out_table.c out_typed.c op_test.c 2>&1", folder,
+             "cd %s && %s/bin/opgen index.def out.h out.hpp out_calls.c out_table.c out_typed.c op_test.c 2>&1", folder,
              TEST_BINARY_DIR);
     FILE *in = popen(line, "r");
     assert_non_null(in);
@@ -54,8 +54,8 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
     (void)state;
-    static const char *const names[] = {"index.def",   "op_test.c",   "out.h", "out_calls.c",
-                                        "out_table.c", "out_typed.c", ""};
+    static const char *const names[] = {"index.def",   "op_test.c",   "out.h",       "out.hpp",
+                                        "out_calls.c", "out_table.c", "out_typed.c", ""};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[128];
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -76,7 +76,8 @@ static void takes_what_is_right(void **state) {
     char out[ROOM];
     assert_int_equal(generate("RL_OP(twice)\n", GOOD, out), 0);
     assert_string_equal(out, "");
-    assert_true(has_file("out.h") && has_file("out_calls.c") && has_file("out_table.c") && has_file("out_typed.c"));
+    assert_true(has_file("out.h") && has_file("out.hpp") && has_file("out_calls.c") && has_file("out_table.c") &&
+                has_file("out_typed.c"));
 }
 
 static void refuses(void **state) {
@@ -158,7 +159,7 @@ static void needs_its_files(void **state) {
     char line[512];
     snprintf(line, sizeof line, "%s/bin/opgen 2>/dev/null", TEST_BINARY_DIR);
     assert_int_equal(WEXITSTATUS(system(line)), 2);
-    snprintf(line, sizeof line, "cd %s && %s/bin/opgen no.def a b c d no.c 2>/dev/null", folder, TEST_BINARY_DIR);
+    snprintf(line, sizeof line, "cd %s && %s/bin/opgen no.def a b c d e no.c 2>/dev/null", folder, TEST_BINARY_DIR);
     assert_int_equal(WEXITSTATUS(system(line)), 1);
 }
 

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rushlight in C++17: the C API with every op, layer and optimizer as a function of namespace rushlight.
+ *
+ *     rushlight::scope round;
+ *     rl_tensor *y = rushlight::sum(rushlight::mul(x, 2), {.dim = rushlight::dims{1}});   // C++20 names the options;
+ *     rl_sum_options over_rows = {};                                                      // in C++17 they are set
+ *     over_rows.dim = rushlight::dims{1};
+ *
+ * Ownership, threads and errors are those of C: objects belong to the innermost scope, and errors are sticky.
+ * rushlight::check() turns one into an exception; nothing else here throws, but for want of memory. In C++ the C macros
+ * (rl_sum, rl_nn_linear, RL_DIMS ...) are not used, but for RL_SCOPE() and RL_NO_GRAD().
+ */
+#ifndef RUSHLIGHT_RUSHLIGHT_HPP
+#define RUSHLIGHT_RUSHLIGHT_HPP
+
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "rushlight/rushlight.h"
+
+namespace rushlight {
+
+/* A tensor or a number, where an op takes either. */
+class value {
+  public:
+    value(rl_tensor *tensor) : value_(rl_value_of_tensor(tensor)) {}
+    value(rl_value given) : value_(given) {}
+    template <class T, class = std::enable_if_t<std::is_arithmetic<T>::value>> value(T number) : value_(of(number)) {}
+    operator rl_value() const { return value_; }
+
+  private:
+    static rl_value of(bool number) { return rl_value_of_bool(number); }
+    template <class T> static rl_value of(T number) {
+        return std::is_floating_point<T>::value ? rl_value_of_float(static_cast<double>(number))
+                                                : rl_value_of_int(static_cast<int64_t>(number));
+    }
+    rl_value value_;
+};
+
+/* A shape, or dimensions: {2, 3}. It must live as long as the rl_ints that are made of it. */
+class dims {
+  public:
+    dims(std::initializer_list<int64_t> sizes) : sizes_(sizes) {}
+    explicit dims(std::vector<int64_t> sizes) : sizes_(std::move(sizes)) {}
+    dims(rl_ints sizes) : sizes_(sizes.data, sizes.data + sizes.count) {}
+    operator rl_ints() const {
+        static const int64_t none = 0; /* NULL would mean None */
+        return rl_ints{sizes_.empty() ? &none : sizes_.data(), static_cast<int64_t>(sizes_.size())};
+    }
+
+  private:
+    std::vector<int64_t> sizes_;
+};
+
+/* A list of tensors: {a, b}. It must live as long as the rl_tensors that are made of it. */
+class tensors {
+  public:
+    tensors(std::initializer_list<rl_tensor *> list) : list_(list) {}
+    explicit tensors(std::vector<rl_tensor *> list) : list_(std::move(list)) {}
+    tensors(rl_tensors list) : list_(list.data, list.data + list.count) {}
+    operator rl_tensors() const { return rl_tensors{list_.data(), static_cast<int64_t>(list_.size())}; }
+
+  private:
+    std::vector<rl_tensor *> list_;
+};
+
+/* Owns what is made while it lives. */
+class scope {
+  public:
+    scope() : mark_(rl_scope_begin()) {}
+    ~scope() { rl_scope_end(mark_); }
+    scope(const scope &) = delete;
+    scope &operator=(const scope &) = delete;
+
+  private:
+    rl_scope mark_;
+};
+
+/* Records no gradients while it lives. */
+class no_grad {
+  public:
+    no_grad() : before_(rl_set_grad_enabled(false)) {}
+    ~no_grad() { rl_set_grad_enabled(before_); }
+    no_grad(const no_grad &) = delete;
+    no_grad &operator=(const no_grad &) = delete;
+
+  private:
+    bool before_;
+};
+
+class error : public std::runtime_error {
+  public:
+    error(rl_status status, const char *text) : std::runtime_error(text), status_(status) {}
+    rl_status status() const { return status_; }
+
+  private:
+    rl_status status_;
+};
+
+/* Throws the thread's error, if it has one, and clears it. */
+inline void check() {
+    if (!rl_failed())
+        return;
+    error failure(rl_error_status(), rl_error_text());
+    rl_error_clear();
+    throw failure;
+}
+
+inline rl_status backward(rl_tensor *self, rl_backward_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_backward_opt(self, &options);
+}
+/* One gradient for each input. */
+inline std::vector<rl_tensor *> gradients(const tensors &outputs, const tensors &inputs,
+                                          rl_gradients_options options = {}) {
+    options.struct_size = sizeof options;
+    std::vector<rl_tensor *> found(static_cast<size_t>(static_cast<rl_tensors>(inputs).count));
+    rl_gradients_opt(outputs, inputs, found.data(), &options);
+    return found;
+}
+
+inline rl_optimizer *sgd(rl_module *module, rl_optimizer_sgd_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_sgd_opt(module, &options);
+}
+inline rl_optimizer *adam(rl_module *module, rl_optimizer_adam_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_adam_opt(module, &options);
+}
+inline rl_optimizer *adamw(rl_module *module, rl_optimizer_adam_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_adamw_opt(module, &options);
+}
+
+inline rl_loader *loader(rl_dataset *dataset, rl_loader_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_loader_new_opt(dataset, &options);
+}
+
+namespace nn {
+inline rl_module *linear(int64_t in_features, int64_t out_features, rl_nn_linear_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_linear_opt(in_features, out_features, &options);
+}
+inline rl_module *sequential(std::initializer_list<rl_module *> modules) {
+    return rl_nn_sequential_of(modules.begin(), static_cast<int64_t>(modules.size()));
+}
+} // namespace nn
+
+} // namespace rushlight
+
+#include "rushlight/ops.hpp"
+
+#endif
