@@ -22,6 +22,7 @@ ROWS = [
     ("matmul_256", "matmul 256", "torch", None),
     ("matmul_1024", "matmul 1024", "torch", None),
     ("add_4m", "add of 2 x 4,000,000 floats", "torch", 2.0),
+    ("add_4m_kept", "the same, the last result kept", "torch", 2.0),
     ("gelu_4m", "tanh-GELU chain as one program", "torch", 5.0),
     ("gelu_4m_eager", "tanh-GELU chain op by op", None, None),
     ("mlp_step", "step of MLP 784-512-256-10, Adam", "torch", 1.3),
