@@ -5,6 +5,9 @@
 #include "space.h"
 
 #define UNIT_COST 10000.0 /* ns */
+/* Elements of a tile that goes past the caches: so short that the processor reads the next while this one is written.
+ * add of 4 million floats on 2 cores: 0.55 ms, with tiles of 2048 0.80 ms, with tiles of 128 0.79 ms. */
+#define STREAMED_TILE 512
 
 /* A job made ready: outputs, inputs and counts are operands of the space, in this order. */
 typedef struct job_space {
@@ -12,6 +15,7 @@ typedef struct job_space {
     int outer;       /* leading dimensions that tiles do not reach into */
     od_box box, all; /* of a full tile; of the dimensions that tiles cut */
     int64_t tiles[3], n_tiles;
+    int past_caches; /* see od_runner_tile */
 } job_space;
 
 typedef struct map_call {
@@ -61,11 +65,21 @@ static int bring_across(od_space *s, const od_plan *plan) {
     return 0;
 }
 
+/* What a job touches, against three quarters of the last cache: then its results would push each other out. */
+static int is_past_caches(const od_plan *plan, int64_t count) {
+    double bytes = 0.0;
+    for (int i = 0; i < plan->n_inputs; i++)
+        bytes += plan->inputs[i].bytes;
+    for (int k = 0; k < plan->n_outputs; k++)
+        bytes += plan->outputs[k].bytes;
+    return bytes * (double)count > 0.75 * (double)od_cache_bytes;
+}
+
 static void cut(job_space *self, const od_plan *plan) {
     od_space *s = &self->space;
     const int across = s->ndim > 1 && bring_across(s, plan);
     const int n = s->ndim;
-    const int64_t tile = plan->tile;
+    const int64_t tile = self->past_caches ? at_most(plan->tile, STREAMED_TILE) : plan->tile;
     self->all = (od_box){n > 2 ? s->shape[n - 3] : 1, n > 1 ? s->shape[n - 2] : 1, s->shape[n - 1]};
     self->outer = n > 3 ? n - 3 : 0;
     self->box = (od_box){1, 1, at_most(self->all.cols, across ? 32 : tile)};
@@ -92,6 +106,7 @@ static void prepare(job_space *self, const od_plan *plan, const rl_map_job *job)
     if (plan->n_indices)
         add_counts(&self->space, plan, job);
     od_space_finish(&self->space, 1);
+    self->past_caches = is_past_caches(plan, self->space.count);
     cut(self, plan);
 }
 
@@ -191,7 +206,6 @@ typedef struct job_run {
     const rl_map_job *job;
     job_space space;
     int64_t per_unit;
-    int past_caches;
 } job_run;
 
 static void run_unit(void *context, int thread, int64_t unit) {
@@ -199,21 +213,11 @@ static void run_unit(void *context, int thread, int64_t unit) {
     (void)thread;
     od_runner r;
     od_runner_init(&r, self->call->plan, self->job->scalars);
-    r.past_caches = self->past_caches;
+    r.past_caches = self->space.past_caches;
     const int64_t first = unit * self->per_unit;
     run_tiles(&r, &self->space, self->job, first, at_most(first + self->per_unit, self->space.n_tiles));
-    if (self->past_caches)
+    if (self->space.past_caches)
         self->call->plan->kernels->stream_end();
-}
-
-/* What a job touches, against three quarters of the last cache: then its results would push each other out. */
-static int is_past_caches(const od_plan *plan, int64_t count) {
-    double bytes = 0.0;
-    for (int i = 0; i < plan->n_inputs; i++)
-        bytes += plan->inputs[i].bytes;
-    for (int k = 0; k < plan->n_outputs; k++)
-        bytes += plan->outputs[k].bytes;
-    return bytes * (double)count > 0.75 * (double)od_cache_bytes;
 }
 
 static void run_job(const map_call *call, const rl_map_job *job, int alone) {
@@ -224,7 +228,6 @@ static void run_job(const map_call *call, const rl_map_job *job, int alone) {
     if (run.space.space.count == 0)
         return;
     run.per_unit = tiles_per_unit(call->plan, &run.space);
-    run.past_caches = is_past_caches(call->plan, run.space.space.count);
     const int64_t units = (run.space.n_tiles + run.per_unit - 1) / run.per_unit;
     const int threads = alone ? 1 : od_threads(units, (double)run.space.space.count * call->plan->cost);
     if (threads == 1)
