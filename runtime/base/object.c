@@ -163,11 +163,56 @@ static pthread_key_t key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static bool key_made;
 
+/* What other folders asked to have called. */
+#define MOST_WORK 64
+typedef struct work_list {
+    pthread_mutex_t lock;
+    void (*work[MOST_WORK])(void);
+    int count;
+} work_list;
+static work_list at_shutdown = {.lock = PTHREAD_MUTEX_INITIALIZER}, at_thread_end = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void work_add(work_list *self, void (*work)(void), const char *function) {
+    pthread_mutex_lock(&self->lock);
+    bool known = false;
+    for (int i = 0; i < self->count; i++)
+        known = known || self->work[i] == work;
+    bool full = !known && self->count == MOST_WORK;
+    if (!known && !full)
+        self->work[self->count++] = work;
+    pthread_mutex_unlock(&self->lock);
+    if (full)
+        rl_fail(RL_INTERNAL, "%s: more than %d registrations", function, MOST_WORK);
+}
+
+/* The work registered as number `at`; NULL where there is none. */
+static void (*work_at(work_list *self, int at))(void) {
+    pthread_mutex_lock(&self->lock);
+    void (*work)(void) = at < self->count ? self->work[at] : NULL;
+    pthread_mutex_unlock(&self->lock);
+    return work;
+}
+
+/* Takes the work registered last off the list; NULL where it is empty. */
+static void (*work_pop(work_list *self))(void) {
+    pthread_mutex_lock(&self->lock);
+    void (*work)(void) = self->count > 0 ? self->work[--self->count] : NULL;
+    pthread_mutex_unlock(&self->lock);
+    return work;
+}
+
+static void end_thread_state(rl_thread *t) {
+    void (*work)(void);
+    end_thread_objects(t); /* first: releasing them may use what the others hold */
+    for (int i = 0; (work = work_at(&at_thread_end, i)); i++)
+        work();
+}
+
 static void end_thread(void *unused) {
     (void)unused;
     rl_thread *t = &rl_thread_;
     t->registered = false; /* what runs after this may register again; it is called again then */
-    end_thread_objects(t);
+    end_thread_state(t);
     rl_pool_drain_thread();
     rl_error_clear();
 }
@@ -185,40 +230,24 @@ bool rl_thread_register(void) {
     return t->registered;
 }
 
-#define MOST_SHUTDOWN_WORK 64
-static struct {
-    pthread_mutex_t lock;
-    void (*work[MOST_SHUTDOWN_WORK])(void);
-    int count;
-} at_shutdown = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
 void rl_at_shutdown(void (*work)(void)) {
-    pthread_mutex_lock(&at_shutdown.lock);
-    bool known = false;
-    for (int i = 0; i < at_shutdown.count; i++)
-        known = known || at_shutdown.work[i] == work;
-    bool full = !known && at_shutdown.count == MOST_SHUTDOWN_WORK;
-    if (!known && !full)
-        at_shutdown.work[at_shutdown.count++] = work;
-    pthread_mutex_unlock(&at_shutdown.lock);
-    if (full)
-        rl_fail(RL_INTERNAL, "rl_at_shutdown: more than %d registrations", MOST_SHUTDOWN_WORK);
+    work_add(&at_shutdown, work, "rl_at_shutdown");
 }
 
-static void (*next_shutdown_work(void))(void) {
-    pthread_mutex_lock(&at_shutdown.lock);
-    void (*work)(void) = at_shutdown.count > 0 ? at_shutdown.work[--at_shutdown.count] : NULL;
-    pthread_mutex_unlock(&at_shutdown.lock);
-    return work;
+bool rl_at_thread_end(void (*work)(void)) {
+    if (!rl_thread_register())
+        return false;
+    work_add(&at_thread_end, work, "rl_at_thread_end");
+    return true;
 }
 
 void rl_shutdown(void) {
     rl_thread *t = &rl_thread_;
-    end_thread_objects(t); /* first, so that devices close after the tensors on them */
+    end_thread_state(t); /* first, so that devices close after the tensors on them */
     void (*work)(void);
-    while ((work = next_shutdown_work()))
+    while ((work = work_pop(&at_shutdown)))
         work();
-    end_thread_objects(t);
+    end_thread_state(t); /* what the shutdown itself made */
     rl_pool_drain_thread();
     rl_log_reset();
 }

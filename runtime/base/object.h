@@ -38,4 +38,9 @@ void *rl_barrier_leave(rl_barrier barrier, void *result);
 /* Work to be done by rl_shutdown, last registered first, and once. */
 void rl_at_shutdown(void (*work)(void));
 
+/* Has `work` called at the end of each thread that has state here, and on rl_shutdown's thread by rl_shutdown; so it
+ * looks whether the calling thread has anything to give back. Registering a function again changes nothing. False, and
+ * no error, where the thread's end cannot be watched. Thread-safe. */
+bool rl_at_thread_end(void (*work)(void));
+
 #endif

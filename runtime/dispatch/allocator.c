@@ -5,40 +5,20 @@
  * Work on one stream happens in order, so a block that was freed may be given out again on its own stream at once, even
  * while the device still works on it. A block that other streams used too waits for their events first.
  *
- * Three places hold free blocks, nearest first: the shelf of the thread (small blocks of the default stream, no lock),
- * the allocator's lists (by stream and size class, one lock), and the waiting list (used on other streams).
+ * Three places hold free blocks, nearest first: the shelf of the thread (allocator_shelf.c: small blocks of the default
+ * stream), the allocator's lists (by stream and size class, one lock), and the waiting list (used on other streams).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/env.h"
-#include "dispatch/registry.h"
+#include "dispatch/allocator.h"
 
-/* Size classes: eight to each power of two, so that at most an eighth is wasted. */
-enum {
-    STEP_BITS = 3,
-    STEPS = 1 << STEP_BITS,
-    LEAST_BITS = 6,
-    MOST_BITS = 48,
-    LIST_CLASSES = (MOST_BITS - LEAST_BITS) * STEPS
-};
-/* Classes up to 64 KiB have a place on the shelf, for that many blocks each. */
-enum { SHELF_CLASSES = (16 - LEAST_BITS) * STEPS, SHELF_DEPTH = 16, SHELVES = 4 };
-
-struct rl_block {
-    rl_allocator *owner;
-    rl_block *next;            /* of the free list that it is in */
-    rl_block *all_next, **all; /* of all blocks of the allocator */
-    rl_backend_buffer *buffer; /* NULL once the device was closed */
-    uint64_t bytes;
-    uint32_t size_class, stream;
-    bool wrapped;              /* foreign memory: never used again */
-    _Atomic(uint64_t) used_on; /* bit n: stream n, not its own, used it; 63 stands for all from 63 on */
-};
+enum { MOST_EVENTS = 64 };
 
 typedef struct waiting { /* a free block, and what must be done first */
     rl_block *block;
-    rl_backend_event *events[64];
+    rl_backend_event *events[MOST_EVENTS];
     int n_events;
     struct waiting *next;
 } waiting;
@@ -96,124 +76,6 @@ static void raise_peak(_Atomic(uint64_t) *peak, uint64_t value) {
         continue;
 }
 
-/* The thread's shelves ----------------------------------------------------------------------------------------------
- */
-
-typedef struct shelf {
-    rl_allocator *owner; /* NULL: unused */
-    rl_block *blocks[SHELF_CLASSES];
-    uint8_t counts[SHELF_CLASSES];
-} shelf;
-
-typedef struct shelves { /* of one thread; in a list of all, so that shutdown can clear them */
-    shelf shelf[SHELVES];
-    struct shelves *next;
-} shelves;
-
-static _Thread_local shelves *thread_shelves __attribute__((tls_model("initial-exec")));
-static struct {
-    pthread_mutex_t lock;
-    pthread_once_t once;
-    pthread_key_t key;
-    bool key_made;
-    shelves *all;
-} threads = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
-
-static void keep(rl_allocator *self, rl_block *block);
-
-/* Gives what lies on a shelf to its allocator's lists. */
-static void shelf_empty(shelf *self) {
-    rl_allocator *owner = self->owner;
-    if (owner == NULL)
-        return;
-    pthread_mutex_lock(&owner->lock);
-    for (int c = 0; c < SHELF_CLASSES; c++) {
-        while (self->blocks[c]) {
-            rl_block *block = self->blocks[c];
-            self->blocks[c] = block->next;
-            keep(owner, block);
-        }
-        self->counts[c] = 0;
-    }
-    pthread_mutex_unlock(&owner->lock);
-    self->owner = NULL;
-}
-
-static void thread_end(void *pointer) {
-    shelves *self = pointer;
-    pthread_mutex_lock(&threads.lock);
-    for (shelves **at = &threads.all; *at; at = &(*at)->next) {
-        if (*at == self) {
-            *at = self->next;
-            break;
-        }
-    }
-    for (int i = 0; i < SHELVES; i++)
-        shelf_empty(&self->shelf[i]);
-    pthread_mutex_unlock(&threads.lock);
-    thread_shelves = NULL;
-    rl_free(self);
-}
-
-static void make_key(void) {
-    threads.key_made = pthread_key_create(&threads.key, thread_end) == 0;
-}
-
-/* NULL where memory failed: then there is no shelf, which is no error. */
-static shelves *make_shelves(void) {
-    rl_error_state saved;
-    pthread_once(&threads.once, make_key);
-    if (!threads.key_made)
-        return NULL;
-    rl_error_push(&saved);
-    shelves *made = rl_alloc_zero(1, sizeof *made, "a thread's free blocks");
-    rl_error_pop(&saved, NULL);
-    if (made == NULL || pthread_setspecific(threads.key, made) != 0) {
-        rl_free(made);
-        return NULL;
-    }
-    pthread_mutex_lock(&threads.lock);
-    made->next = threads.all;
-    threads.all = made;
-    pthread_mutex_unlock(&threads.lock);
-    return thread_shelves = made;
-}
-
-static shelf *shelf_of(rl_allocator *owner, bool make) {
-    shelves *mine = thread_shelves;
-    if (mine == NULL && (!make || (mine = make_shelves()) == NULL))
-        return NULL;
-    for (int i = 0; i < SHELVES; i++) {
-        if (mine->shelf[i].owner == owner)
-            return &mine->shelf[i];
-    }
-    for (int i = 0; make && i < SHELVES; i++) {
-        if (mine->shelf[i].owner == NULL) {
-            mine->shelf[i].owner = owner;
-            return &mine->shelf[i];
-        }
-    }
-    return NULL;
-}
-
-void rl_allocator_shelves_clear(void) {
-    pthread_mutex_lock(&threads.lock);
-    for (shelves **at = &threads.all; *at;) {
-        shelves *self = *at;
-        for (int i = 0; i < SHELVES; i++)
-            shelf_empty(&self->shelf[i]);
-        if (self == thread_shelves) {
-            *at = self->next;
-            pthread_setspecific(threads.key, NULL);
-            thread_shelves = NULL;
-            rl_free(self);
-        } else {
-            at = &self->next; /* its thread frees it */
-        }
-    }
-    pthread_mutex_unlock(&threads.lock);
-}
-
 /* Lists: under the lock ---------------------------------------------------------------------------------------------
  */
 
@@ -248,14 +110,23 @@ static void discard(rl_allocator *self, rl_block *block) {
 }
 
 /* Puts a free block, with no work left on other streams, where the next one of its kind is looked for. */
-static void keep(rl_allocator *self, rl_block *block) {
-    lists *of_stream = self->device ? lists_of(self, block->stream, true) : NULL;
+void rl_allocator_keep(rl_allocator *self, rl_block *block) {
+    lists *of_stream = self->device ? lists_of(self, rl_block_stream(block), true) : NULL;
     if (of_stream == NULL) {
         discard(self, block);
         return;
     }
     block->next = of_stream->free[block->size_class];
     of_stream->free[block->size_class] = block;
+}
+
+void rl_allocator_keep_all(rl_allocator *self, rl_block *chain) {
+    pthread_mutex_lock(&self->lock);
+    for (rl_block *block = chain, *next; block; block = next) {
+        next = block->next;
+        rl_allocator_keep(self, block);
+    }
+    pthread_mutex_unlock(&self->lock);
 }
 
 /* Blocks whose other streams are done become free; with `wait`, all of them. */
@@ -277,7 +148,7 @@ static void collect(rl_allocator *self, bool wait) {
             continue;
         }
         *at = w->next;
-        keep(self, w->block);
+        rl_allocator_keep(self, w->block);
         rl_free(w);
     }
 }
@@ -294,41 +165,18 @@ static void free_lists(rl_allocator *self) {
     }
 }
 
-/* Marks the work of a stream so far; NULL where the backend could not. */
-static rl_backend_event *record_event(rl_stream *stream) {
-    const rl_backend *api = &stream->device->api;
-    rl_backend_event *event = NULL;
-    if (api->event_create(stream->device->handle, &event) != RL_OK)
-        return NULL;
-    pthread_mutex_lock(&stream->lock);
-    rl_status status = api->event_record(event, stream->handle);
-    pthread_mutex_unlock(&stream->lock);
-    if (status == RL_OK)
-        return event;
-    api->event_destroy(event);
-    return NULL;
-}
-
-/* The calling thread's shelf, the waiting and the free blocks go back to the backend. */
+/* The waiting and the free blocks, the shelves' too, go back to the backend. */
 static void flush(rl_allocator *self) {
-    shelf *mine = shelf_of(self, false);
-    if (mine)
-        shelf_empty(mine); /* takes the lock itself */
+    rl_shelves_empty(self); /* takes the lock itself */
     pthread_mutex_lock(&self->lock);
     collect(self, true);
     /* Work on freed blocks may still be under way: a buffer goes back only when it is done. */
     pthread_mutex_lock(&self->device->streams_lock);
-    for (rl_stream *s = self->device->streams; s; s = s->next) {
-        rl_backend_event *event = record_event(s);
-        if (event) {
-            self->device->api.event_sync(event);
-            self->device->api.event_destroy(event);
-        }
-    }
+    for (rl_stream *s = self->device->streams; s; s = s->next)
+        rl_stream_wait(s);
     pthread_mutex_unlock(&self->device->streams_lock);
     free_lists(self);
     pthread_mutex_unlock(&self->lock);
-    add(&self->flushes, 1);
 }
 
 /* Taking ------------------------------------------------------------------------------------------------------------
@@ -343,13 +191,18 @@ static rl_block *counted(rl_allocator *self, rl_block *block) {
     return block;
 }
 
-static rl_block *block_make(rl_allocator *self, rl_backend_buffer *buffer, uint64_t bytes) {
+/* A block of the calling thread's stream, in the list of all. */
+static rl_block *block_make(rl_allocator *self, rl_backend_buffer *buffer, uint64_t bytes, uint32_t size_class,
+                            bool wrapped) {
     rl_block *block = rl_alloc_zero(1, sizeof *block, "a block of device memory");
     if (block == NULL)
         return NULL;
     block->owner = self;
     block->buffer = buffer;
     block->bytes = bytes;
+    block->size_class = size_class;
+    block->wrapped = wrapped;
+    atomic_init(&block->stream, rl_stream_current(self->device)->number);
     pthread_mutex_lock(&self->lock);
     block->all = &self->blocks;
     block->all_next = self->blocks;
@@ -360,15 +213,33 @@ static rl_block *block_make(rl_allocator *self, rl_backend_buffer *buffer, uint6
     return block;
 }
 
+/* Counts the bytes as reserved; false where that is over the limit. */
+static bool reserve(rl_allocator *self, uint64_t bytes) {
+    uint64_t seen = get(&self->reserved);
+    do {
+        if (self->limit && (bytes > self->limit || seen > self->limit - bytes))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&self->reserved, &seen, seen + bytes, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 static rl_status from_backend(rl_allocator *self, uint64_t bytes, rl_backend_buffer **out) {
     rl_device *device = self->device;
-    if (self->limit && (bytes > self->limit || get(&self->reserved) > self->limit - bytes))
+    rl_host_sentence(); /* what the backend said before is not about this */
+    if (!reserve(self, bytes))
         return RL_OUT_OF_MEMORY;
-    return device->api.mem_alloc(device->handle, RL_MEMORY_DEVICE, bytes, out);
+    rl_status status = device->api.mem_alloc(device->handle, RL_MEMORY_DEVICE, bytes, out);
+    if (status == RL_OK)
+        raise_peak(&self->reserved_peak, get(&self->reserved));
+    else
+        sub(&self->reserved, bytes);
+    return status;
 }
 
 static rl_status no_memory(rl_allocator *self, uint64_t bytes) {
     rl_device *device = self->device;
+    const char *sentence = rl_host_sentence();
     rl_text text = {0};
     rl_text_add(&text, "out of memory on %s: %llu bytes asked for; %llu are in use by tensors, %llu reserved",
                 device->name, (unsigned long long)bytes, (unsigned long long)get(&self->allocated),
@@ -377,36 +248,36 @@ static rl_status no_memory(rl_allocator *self, uint64_t bytes) {
         rl_text_add(&text, ", RUSHLIGHT_MEMORY_LIMIT is %llu", (unsigned long long)self->limit);
     if (device->info.memory_total)
         rl_text_add(&text, ", the device has %llu", (unsigned long long)device->info.memory_total);
+    if (*sentence)
+        rl_text_add(&text, "; %s", sentence);
     rl_status status = rl_fail(RL_OUT_OF_MEMORY, "%s", text.failed ? "out of memory" : text.data);
     rl_text_free(&text);
     return status;
 }
 
-/* A new block from the backend, if need be after giving back all that is cached. */
-static rl_block *take_new(rl_allocator *self, uint64_t bytes, uint32_t size_class, uint32_t stream) {
+/* A new block from the backend, if need be after giving back all that is cached. `asked` is for the error. */
+static rl_block *take_new(rl_allocator *self, uint64_t asked, uint64_t bytes, uint32_t size_class) {
     rl_backend_buffer *buffer = NULL;
     rl_status status = from_backend(self, bytes, &buffer);
     if (status == RL_OUT_OF_MEMORY) {
         flush(self);
+        add(&self->flushes, 1);
         status = from_backend(self, bytes, &buffer);
     }
     if (status != RL_OK) {
         if (status == RL_OUT_OF_MEMORY)
-            no_memory(self, bytes);
+            no_memory(self, asked);
         else
             rl_device_result(self->device, "allocation", status);
-        rl_host_sentence();
         return NULL;
     }
-    rl_block *block = block_make(self, buffer, bytes);
+    rl_block *block = block_make(self, buffer, bytes, size_class, false);
     if (block == NULL) {
         self->device->api.mem_free(self->device->handle, buffer);
+        sub(&self->reserved, bytes);
         return NULL;
     }
-    block->size_class = size_class;
-    block->stream = stream;
     add(&self->backend_allocations, 1);
-    raise_peak(&self->reserved_peak, atomic_fetch_add(&self->reserved, bytes) + bytes);
     rl_log(RL_LOG_DEBUG, "memory", "%s: %llu bytes from the backend", self->device->name, (unsigned long long)bytes);
     return block;
 }
@@ -430,25 +301,18 @@ rl_block *rl_allocator_take(rl_allocator *self, uint64_t bytes) {
         return NULL;
     }
     uint32_t size_class = class_of(bytes, &rounded), stream = rl_stream_current(self->device)->number;
-    shelf *mine = stream == 0 && size_class < SHELF_CLASSES ? shelf_of(self, false) : NULL;
-    rl_block *block = mine ? mine->blocks[size_class] : NULL;
-    if (block) {
-        mine->blocks[size_class] = block->next;
-        mine->counts[size_class]--;
-        return counted(self, block);
-    }
-    block = take_listed(self, size_class, stream);
+    rl_block *block = stream == 0 ? rl_shelf_take(self, size_class) : NULL;
     if (block == NULL)
-        block = take_new(self, rounded, size_class, stream);
+        block = take_listed(self, size_class, stream);
+    if (block == NULL)
+        block = take_new(self, bytes, rounded, size_class);
     return block ? counted(self, block) : NULL;
 }
 
 rl_block *rl_allocator_wrap(rl_allocator *self, rl_backend_buffer *buffer, uint64_t bytes) {
-    rl_block *block = block_make(self, buffer, bytes);
-    if (block) {
-        block->wrapped = true;
+    rl_block *block = block_make(self, buffer, bytes, 0, true);
+    if (block)
         add(&self->held, 1);
-    }
     return block;
 }
 
@@ -465,7 +329,18 @@ static void allocator_delete(rl_allocator *self) {
     rl_free(self);
 }
 
-/* An event on each other stream that used the block. Where one cannot be made, the streams are waited for instead. */
+/* Waits for all streams that the block was used on, its own included. */
+static void wait_for_users(rl_device *device, rl_block *block) {
+    uint64_t used = get(&block->used_on);
+    pthread_mutex_lock(&device->streams_lock);
+    for (rl_stream *s = device->streams; s; s = s->next) {
+        if (s->number == rl_block_stream(block) || (used >> (s->number < 63 ? s->number : 63) & 1))
+            rl_stream_wait(s);
+    }
+    pthread_mutex_unlock(&device->streams_lock);
+}
+
+/* An event on each other stream that used the block. Where one cannot be made, the stream is waited for instead. */
 static waiting *events_for(rl_allocator *self, rl_block *block) {
     rl_device *device = self->device;
     uint64_t used = atomic_exchange(&block->used_on, 0);
@@ -476,14 +351,16 @@ static waiting *events_for(rl_allocator *self, rl_block *block) {
     pthread_mutex_lock(&device->streams_lock);
     for (rl_stream *s = device->streams; s; s = s->next) {
         uint32_t bit = s->number < 63 ? s->number : 63;
-        if (!(used >> bit & 1) || s->number == block->stream)
+        if (!(used >> bit & 1) || s->number == rl_block_stream(block))
             continue;
-        rl_backend_event *event = record_event(s);
-        if (event && w && w->n_events < 64) {
-            w->events[w->n_events++] = event;
-        } else if (event) {
-            device->api.event_sync(event);
+        rl_backend_event *event = NULL;
+        if (w == NULL || w->n_events == MOST_EVENTS || device->api.event_create(device->handle, &event) != RL_OK) {
+            rl_stream_wait(s);
+        } else if (!rl_stream_record(s, event)) {
             device->api.event_destroy(event);
+            rl_stream_wait(s);
+        } else {
+            w->events[w->n_events++] = event;
         }
     }
     pthread_mutex_unlock(&device->streams_lock);
@@ -501,7 +378,7 @@ static void give_slowly(rl_allocator *self, rl_block *block) {
         self->waiting = w;
         w = NULL;
     } else {
-        keep(self, block);
+        rl_allocator_keep(self, block);
     }
     pthread_mutex_unlock(&self->lock);
     rl_free(w);
@@ -510,21 +387,17 @@ static void give_slowly(rl_allocator *self, rl_block *block) {
 void rl_allocator_give(rl_block *block) {
     rl_allocator *self = block->owner;
     if (block->wrapped) {
+        /* The memory is the caller's again once this returns. */
+        if (self->device && !(self->device->api.flags & RL_BACKEND_SYNCHRONOUS))
+            wait_for_users(self->device, block);
         pthread_mutex_lock(&self->lock);
         discard(self, block);
         pthread_mutex_unlock(&self->lock);
     } else {
         sub(&self->allocated, block->bytes);
-        shelf *mine = block->stream == 0 && block->size_class < SHELF_CLASSES && self->device && !get(&block->used_on)
-                          ? shelf_of(self, true)
-                          : NULL;
-        if (mine && mine->counts[block->size_class] < SHELF_DEPTH) {
-            block->next = mine->blocks[block->size_class];
-            mine->blocks[block->size_class] = block;
-            mine->counts[block->size_class]++;
-        } else {
+        bool near = rl_block_stream(block) == 0 && self->device && !get(&block->used_on);
+        if (!near || !rl_shelf_put(self, block))
             give_slowly(self, block);
-        }
     }
     if (atomic_fetch_sub_explicit(&self->held, 1, memory_order_acq_rel) == 1 && self->device == NULL)
         allocator_delete(self);
@@ -532,7 +405,7 @@ void rl_allocator_give(rl_block *block) {
 
 /* Before the device works on a stream that is not the block's own. */
 void rl_block_used_on(rl_block *block, uint32_t stream) {
-    if (stream != block->stream)
+    if (stream != rl_block_stream(block))
         atomic_fetch_or_explicit(&block->used_on, (uint64_t)1 << (stream < 63 ? stream : 63), memory_order_relaxed);
 }
 
@@ -544,8 +417,10 @@ void rl_allocator_stream_gone(rl_allocator *self, uint32_t stream) {
     pthread_mutex_lock(&self->lock);
     if (self->device) {
         collect(self, false);
-        for (rl_block *b = self->blocks; b; b = b->all_next)
-            b->stream = b->stream == stream ? 0 : b->stream;
+        for (rl_block *b = self->blocks; b; b = b->all_next) {
+            if (rl_block_stream(b) == stream)
+                atomic_store_explicit(&b->stream, 0, memory_order_relaxed);
+        }
         for (lists **at = &self->first.next; *at; at = &(*at)->next) {
             lists *gone = *at;
             if (gone->stream != stream)
@@ -555,7 +430,7 @@ void rl_allocator_stream_gone(rl_allocator *self, uint32_t stream) {
                 while (gone->free[c]) {
                     rl_block *block = gone->free[c];
                     gone->free[c] = block->next;
-                    keep(self, block);
+                    rl_allocator_keep(self, block);
                 }
             }
             rl_free(gone);

@@ -20,47 +20,26 @@ typedef struct host_thread {
     size_t scratch_bytes;
 } host_thread;
 
-static pthread_key_t key;
-static pthread_once_t key_once = PTHREAD_ONCE_INIT;
-static bool key_made;
+static _Thread_local host_thread *thread_state;
 static _Atomic(bool) forked;
 
-static void thread_end(void *block) {
-    host_thread *self = block;
-    rl_free(self->scratch);
-    rl_free(self);
-}
-
-static void make_key(void) {
-    key_made = pthread_key_create(&key, thread_end) == 0;
-}
-
-/* The first thread's block goes with rl_shutdown: its key destructor may never run. */
-static void shutdown_thread(void) {
-    host_thread *self = key_made ? pthread_getspecific(key) : NULL;
-    if (self) {
-        pthread_setspecific(key, NULL);
-        thread_end(self);
+static void thread_end(void) {
+    if (thread_state) {
+        rl_free(thread_state->scratch);
+        rl_free(thread_state);
+        thread_state = NULL;
     }
 }
 
+/* NULL where memory failed. */
 static host_thread *this_thread(void) {
-    pthread_once(&key_once, make_key);
-    if (!key_made)
-        return NULL;
-    host_thread *self = pthread_getspecific(key);
-    if (self)
-        return self;
-    rl_error_state saved;
-    rl_error_push(&saved); /* a backend's message is no error of ours */
-    self = rl_alloc_zero(1, sizeof *self, "a thread's host state");
-    rl_error_pop(&saved, NULL);
-    if (self && pthread_setspecific(key, self) != 0) {
-        rl_free(self);
-        return NULL;
+    if (thread_state == NULL && rl_at_thread_end(thread_end)) {
+        rl_error_state saved;
+        rl_error_push(&saved); /* a backend's message is no error of ours */
+        thread_state = rl_alloc_zero(1, sizeof *thread_state, "a thread's host state");
+        rl_error_pop(&saved, NULL);
     }
-    rl_at_shutdown(shutdown_thread);
-    return self;
+    return thread_state;
 }
 
 static rl_status host_fail(rl_status status, const char *format, ...) RL_PRINTF_(2, 3);

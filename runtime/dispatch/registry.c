@@ -204,7 +204,6 @@ static void in_child_of_fork(void) {
 
 static void shut_down(void) {
     rl_registry_lock();
-    rl_allocator_shelves_clear();
     while (registry.backends) {
         rl_registry_entry *backend = registry.backends;
         registry.backends = backend->next;

@@ -66,14 +66,19 @@ struct rl_stream {
     rl_object object;
     rl_device *device;
     rl_backend_stream *handle;
-    pthread_mutex_t lock; /* held for a call, unless the backend is concurrent */
-    uint32_t number;      /* within its device; never used again. 0: the default stream */
-    rl_stream *next;      /* of the device's list of streams */
+    pthread_mutex_t lock;   /* held for a call, unless the backend is concurrent */
+    uint32_t number;        /* within its device; never used again. 0: the default stream */
+    rl_stream *next;        /* of the device's list of streams */
+    rl_backend_event *mark; /* rl_stream_wait's own; guarded by the device's streams_lock */
 };
 /* The calling thread's stream on the device. */
 rl_stream *rl_stream_current(rl_device *device);
 rl_status rl_device_streams_start(rl_device *device);
 void rl_device_streams_stop(rl_device *device);
+/* Marks what the stream was given so far; false where the backend cannot. Under the device's streams_lock. */
+bool rl_stream_record(rl_stream *self, rl_backend_event *event);
+/* Waits for what the stream was given so far, without taking its error. Under the device's streams_lock. */
+void rl_stream_wait(rl_stream *self);
 
 /* Memory (allocator.c) ------------------------------------------------------------------------------------------------
  */
@@ -93,8 +98,6 @@ void rl_allocator_stream_gone(rl_allocator *self, uint32_t stream);
 void rl_allocator_stats(rl_allocator *self, rl_memory_stats *out);
 void rl_allocator_reset_peak(rl_allocator *self);
 rl_status rl_allocator_flush(rl_allocator *self);
-/* Gives back to the lists what threads hold on their shelves; when nothing else runs. */
-void rl_allocator_shelves_clear(void);
 
 void rl_registry_lock(void);
 void rl_registry_unlock(void);

@@ -9,27 +9,39 @@ struct rl_event {
     rl_event *next; /* of the device's list of events */
 };
 
-/* The streams that this thread has chosen, one a device. Few, so a short list serves. */
+/* The streams that this thread has chosen, one a device, retained. Few, so a short list serves. */
 enum { CHOICES = 8 };
-typedef struct choice {
-    const rl_device *device;
-    rl_stream *stream;
-} choice;
 static _Thread_local struct {
     int count;
-    choice choices[CHOICES];
-} thread_streams __attribute__((tls_model("initial-exec")));
+    rl_stream *streams[CHOICES];
+} chosen __attribute__((tls_model("initial-exec")));
 
 rl_stream *rl_stream_current(rl_device *device) {
-    for (int i = 0; i < thread_streams.count; i++) {
-        if (thread_streams.choices[i].device == device)
-            return thread_streams.choices[i].stream;
+    for (int i = 0; i < chosen.count; i++) {
+        if (chosen.streams[i]->device == device)
+            return chosen.streams[i];
     }
     return device->default_stream;
 }
 
+/* Takes back the choice for the device. With NULL: those of devices that were closed. */
+static void forget_choice(const rl_device *device) {
+    for (int i = chosen.count - 1; i >= 0; i--) {
+        rl_stream *stream = chosen.streams[i];
+        if (stream->device == device) {
+            chosen.streams[i] = chosen.streams[--chosen.count];
+            rl_release(stream);
+        }
+    }
+}
+
+static void forget_choices(void) {
+    while (chosen.count > 0)
+        rl_release(chosen.streams[--chosen.count]);
+}
+
 rl_backend_stream *rl_device_stream_enter(rl_device *self) {
-    if (__builtin_expect(thread_streams.count == 0, 1) && (self->api.flags & RL_BACKEND_CONCURRENT))
+    if (__builtin_expect(chosen.count == 0, 1) && (self->api.flags & RL_BACKEND_CONCURRENT))
         return self->stream;
     rl_stream *stream = rl_stream_current(self);
     if (!(self->api.flags & RL_BACKEND_CONCURRENT))
@@ -46,6 +58,14 @@ void rl_device_stream_leave(rl_device *self, rl_backend_stream *handle) {
 /* Life --------------------------------------------------------------------------------------------------------------
  */
 
+/* Waits for the stream's work. */
+static void close_handles(rl_stream *self) {
+    self->device->api.stream_destroy(self->handle);
+    self->device->api.event_destroy(self->mark);
+    self->handle = NULL;
+    self->mark = NULL;
+}
+
 static void stream_destroy(rl_object *object) {
     rl_stream *self = (rl_stream *)object;
     rl_device *device = self->device;
@@ -57,8 +77,8 @@ static void stream_destroy(rl_object *object) {
                 break;
             }
         }
+        close_handles(self); /* still under the lock: who does not find the stream in the list finds its work done */
         pthread_mutex_unlock(&device->streams_lock);
-        device->api.stream_destroy(self->handle);
         rl_allocator_stream_gone(device->allocator, self->number);
     }
     pthread_mutex_destroy(&self->lock);
@@ -70,7 +90,12 @@ static rl_stream *stream_make(rl_device *device) {
     rl_stream *self = rl_alloc_zero(1, sizeof *self, "a stream");
     if (self == NULL)
         return NULL;
+    self->device = device;
     rl_status status = device->api.stream_create(device->handle, &self->handle);
+    if (status == RL_OK && (status = device->api.event_create(device->handle, &self->mark)) != RL_OK) {
+        self->mark = NULL;
+        close_handles(self);
+    }
     if (status != RL_OK) {
         rl_free(self);
         rl_device_result(device, "stream_new", status);
@@ -78,7 +103,6 @@ static rl_stream *stream_make(rl_device *device) {
     }
     rl_object_init(&self->object, &stream_class);
     pthread_mutex_init(&self->lock, NULL);
-    self->device = device;
     pthread_mutex_lock(&device->streams_lock);
     self->number = device->next_stream++;
     self->next = device->streams;
@@ -98,8 +122,7 @@ rl_status rl_device_streams_start(rl_device *device) {
 void rl_device_streams_stop(rl_device *device) {
     for (rl_stream *s = device->streams, *next; s; s = next) { /* those that users still hold become empty */
         next = s->next;
-        device->api.stream_destroy(s->handle);
-        s->handle = NULL;
+        close_handles(s);
         s->device = NULL;
     }
     device->streams = NULL;
@@ -110,12 +133,6 @@ void rl_device_streams_stop(rl_device *device) {
     device->events = NULL;
     rl_release(device->default_stream);
     device->default_stream = NULL;
-    for (int i = thread_streams.count - 1; i >= 0; i--) {
-        if (thread_streams.choices[i].device == device) {
-            rl_release(thread_streams.choices[i].stream);
-            thread_streams.choices[i] = thread_streams.choices[--thread_streams.count];
-        }
-    }
 }
 
 rl_stream *rl_stream_new(rl_device *device) {
@@ -135,18 +152,18 @@ rl_status rl_stream_use(rl_device *device, rl_stream *stream) {
     if (stream != NULL && stream->device == NULL)
         return rl_fail(RL_INVALID_ARGUMENT, "stream_use: the stream's device was closed");
     device = stream ? stream->device : device;
-    int at = 0;
-    while (at < thread_streams.count && thread_streams.choices[at].device != device)
-        at++;
-    if (stream != NULL && at == CHOICES)
-        return rl_fail(RL_UNSUPPORTED, "stream_use: streams of more than %d devices on one thread", CHOICES);
-    rl_retain(stream);
-    if (at < thread_streams.count) {
-        rl_release(thread_streams.choices[at].stream);
-        thread_streams.choices[at] = thread_streams.choices[--thread_streams.count];
+    rl_retain(stream); /* before the release of the one chosen so far, which may be the same */
+    forget_choice(NULL);
+    forget_choice(device);
+    if (stream == NULL)
+        return RL_OK;
+    if (chosen.count == CHOICES || !rl_at_thread_end(forget_choices)) {
+        rl_release(stream);
+        return chosen.count == CHOICES
+                   ? rl_fail(RL_UNSUPPORTED, "stream_use: streams of more than %d devices on one thread", CHOICES)
+                   : rl_fail(RL_OUT_OF_MEMORY, "stream_use: no memory for the thread's choice of stream");
     }
-    if (stream != NULL)
-        thread_streams.choices[thread_streams.count++] = (choice){device, stream};
+    chosen.streams[chosen.count++] = stream;
     return RL_OK;
 }
 
@@ -189,6 +206,18 @@ rl_status rl_synchronize(rl_device *device) {
     }
     pthread_mutex_unlock(&device->streams_lock);
     return first;
+}
+
+bool rl_stream_record(rl_stream *self, rl_backend_event *event) {
+    pthread_mutex_lock(&self->lock);
+    rl_status status = self->device->api.event_record(event, self->handle);
+    pthread_mutex_unlock(&self->lock);
+    return status == RL_OK;
+}
+
+void rl_stream_wait(rl_stream *self) {
+    if (rl_stream_record(self, self->mark))
+        self->device->api.event_sync(self->mark);
 }
 
 /* Events ------------------------------------------------------------------------------------------------------------
