@@ -109,10 +109,22 @@ static void discard(rl_allocator *self, rl_block *block) {
     rl_free(block);
 }
 
-/* Puts a free block, with no work left on other streams, where the next one of its kind is looked for. */
+/* Waits for all streams that the block was used on, its own included. */
+static void wait_for_users(rl_device *device, rl_block *block) {
+    uint64_t used = get(&block->used_on);
+    pthread_mutex_lock(&device->streams_lock);
+    for (rl_stream *s = device->streams; s; s = s->next) {
+        if (s->number == rl_block_stream(block) || (used >> (s->number < 63 ? s->number : 63) & 1))
+            rl_stream_wait(s);
+    }
+    pthread_mutex_unlock(&device->streams_lock);
+}
+
 void rl_allocator_keep(rl_allocator *self, rl_block *block) {
     lists *of_stream = self->device ? lists_of(self, rl_block_stream(block), true) : NULL;
     if (of_stream == NULL) {
+        if (self->device)
+            wait_for_users(self->device, block);
         discard(self, block);
         return;
     }
@@ -327,17 +339,6 @@ static void allocator_delete(rl_allocator *self) {
     }
     pthread_mutex_destroy(&self->lock);
     rl_free(self);
-}
-
-/* Waits for all streams that the block was used on, its own included. */
-static void wait_for_users(rl_device *device, rl_block *block) {
-    uint64_t used = get(&block->used_on);
-    pthread_mutex_lock(&device->streams_lock);
-    for (rl_stream *s = device->streams; s; s = s->next) {
-        if (s->number == rl_block_stream(block) || (used >> (s->number < 63 ? s->number : 63) & 1))
-            rl_stream_wait(s);
-    }
-    pthread_mutex_unlock(&device->streams_lock);
 }
 
 /* An event on each other stream that used the block. Where one cannot be made, the stream is waited for instead. */
