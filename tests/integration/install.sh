@@ -14,6 +14,7 @@ outside() { # folder of the source, folder of the build
 }
 outside frontends/c examples
 outside plugins/sim sim
+outside tests/integration/devices devices
 
 # As pkg-config tells it, for those without CMake.
 if command -v pkg-config >/dev/null; then
