@@ -43,7 +43,9 @@ static void print_device(rl_device *device, bool chosen) {
            info.name);
     if (*sentence)
         printf("    %s\n", sentence);
-    printf("    %s;%s; %u compute units", info.driver, flags, info.compute_units);
+    printf("    %s;%s", info.driver, flags);
+    if (info.compute_units)
+        printf("; %u compute unit%s", info.compute_units, info.compute_units == 1 ? "" : "s");
     if (info.memory_total)
         printf("; %.1f of %.1f GiB free", (double)info.memory_free / (1 << 30), (double)info.memory_total / (1 << 30));
     printf("\n");

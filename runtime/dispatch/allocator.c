@@ -241,7 +241,7 @@ static rl_status from_backend(rl_allocator *self, uint64_t bytes, rl_backend_buf
     rl_host_sentence(); /* what the backend said before is not about this */
     if (!reserve(self, bytes))
         return RL_OUT_OF_MEMORY;
-    rl_status status = device->api.mem_alloc(device->handle, RL_MEMORY_DEVICE, bytes, out);
+    rl_status status = rl_device_alloc(device, bytes, out);
     if (status == RL_OK)
         raise_peak(&self->reserved_peak, get(&self->reserved));
     else

@@ -138,6 +138,14 @@ void rl_device_abandon(rl_device *self) {
 #undef ABANDON
 }
 
+rl_status rl_device_alloc(rl_device *self, uint64_t bytes, rl_backend_buffer **out) {
+    *out = NULL;
+    rl_status status = self->api.mem_alloc(self->handle, RL_MEMORY_DEVICE, bytes, out);
+    if (status == RL_OK && *out == NULL)
+        return rl_host_table.fail(RL_INTERNAL, "the backend gave no buffer");
+    return status;
+}
+
 /* First use -----------------------------------------------------------------------------------------------------------
  */
 
@@ -154,7 +162,7 @@ static rl_status probe(rl_device *self) {
     rl_backend_buffer *buffer = NULL;
     if (program == NULL)
         return rl_error_status();
-    rl_status status = self->api.mem_alloc(self->handle, RL_MEMORY_DEVICE, sizeof got, &buffer);
+    rl_status status = rl_device_alloc(self, sizeof got, &buffer);
     if (status != RL_OK)
         return rl_device_result(self, "probe", status);
     rl_operand out = {.buffer = buffer, .stride = {1}};

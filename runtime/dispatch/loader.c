@@ -40,9 +40,9 @@ static bool matches(const char *file) {
 /* Writable by everybody, or owned by somebody else: others could put their code into this process. */
 static const char *distrust(const struct stat *info) {
     if (info->st_uid != 0 && info->st_uid != geteuid())
-        return "it is owned by another user";
+        return "is owned by another user";
     if (info->st_mode & S_IWOTH)
-        return "it is writable by everybody";
+        return "is writable by everybody";
     return NULL;
 }
 
@@ -83,7 +83,7 @@ static bool check_file(size_t record, const char *path) {
     else if (!S_ISREG(info.st_mode))
         rl_report_fail(record, RL_BAD_FORMAT, "", "it is no regular file");
     else if ((complaint = distrust(&info)) != NULL)
-        rl_report_fail(record, RL_INVALID_ARGUMENT, "chmod o-w, or own it", "%s", complaint);
+        rl_report_fail(record, RL_INVALID_ARGUMENT, "chmod o-w, or own it", "it %s", complaint);
     else if ((complaint = check_elf(fd, (uint64_t)info.st_size)) != NULL)
         rl_report_fail(record, RL_BAD_FORMAT, "build or copy it again", "%s", complaint);
     else
@@ -105,8 +105,7 @@ static bool check_folder(size_t record, const char *path) {
     if (complaint && (info.st_mode & S_ISVTX) && (info.st_uid == 0 || info.st_uid == geteuid()))
         complaint = NULL; /* as /tmp: others cannot replace files in it */
     if (complaint)
-        rl_report_fail(record, RL_INVALID_ARGUMENT, "chmod o-w the folder, or own it", "its folder is not trusted: %s",
-                       complaint + sizeof "it " - 1);
+        rl_report_fail(record, RL_INVALID_ARGUMENT, "chmod o-w the folder, or own it", "its folder %s", complaint);
     return complaint == NULL;
 }
 
@@ -126,13 +125,15 @@ static bool query(size_t record, void *library) {
     rl_host_sentence();
     rl_status status = (rl_status)function(RL_ABI_VERSION, &rl_host_table, &table);
     const char *sentence = rl_host_sentence();
-    if (status != RL_OK || table == NULL) {
-        rl_report_fail(record, status ? status : RL_INTERNAL,
-                       status == RL_ABI_MISMATCH ? "build it against this version of Rushlight" : "", "%s: %s",
-                       status ? rl_status_text(status) : "its query gives no table",
-                       *sentence ? sentence : "no reason given");
+    const char *hint = status == RL_ABI_MISMATCH ? "build it against this version of Rushlight" : "";
+    if (status == RL_OK && table == NULL)
+        rl_report_fail(record, RL_INTERNAL, hint, "its query gives no table");
+    else if (status != RL_OK && *sentence)
+        rl_report_fail(record, status, hint, "%s", sentence);
+    else if (status != RL_OK)
+        rl_report_fail(record, status, hint, "its query fails with status %d and gives no reason", (int)status);
+    if (status != RL_OK || table == NULL)
         return false;
-    }
     return rl_registry_admit(table, library, record);
 }
 
@@ -148,19 +149,20 @@ static void open_library(size_t record, const char *path) {
         dlclose(library);
 }
 
-void rl_loader_try(const char *path) {
+size_t rl_loader_try(const char *path) {
     char name[64], absolute[PATH_MAX];
     name_of(path, name, sizeof name);
     bool resolved = strlen(path) < sizeof absolute && realpath(path, absolute) != NULL;
     int reason = errno;
     size_t record = rl_report_add(name, resolved ? absolute : path);
     if (record == SIZE_MAX)
-        return;
+        return record;
     if (!resolved)
         rl_report_fail(record, RL_NOT_FOUND, "", "it cannot be found: %s",
                        strlen(path) < sizeof absolute ? strerror(reason) : "its name is longer than a path can be");
     else if (check_folder(record, absolute) && check_file(record, absolute))
         open_library(record, absolute);
+    return record;
 }
 
 /* Searching ---------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ void rl_registry_unlock(void) {
     pthread_mutex_unlock(&registry.lock);
 }
 
+enum { MOST_DEVICES = 1024 }; /* of one backend */
+
 /* Admission ---------------------------------------------------------------------------------------------------------
  */
 
@@ -105,6 +107,13 @@ static bool check_table(const rl_backend *table, size_t record, rl_backend *out_
         rl_report_fail(record, RL_BAD_FORMAT, "", "its table (%u bytes) lacks %s", table->size, missing);
         return false;
     }
+    for (uint32_t i = 0; i < out_api->n_fused; i++) {
+        if (out_api->fused == NULL || out_api->fused[i].supports == NULL || out_api->fused[i].run == NULL) {
+            rl_report_fail(record, RL_BAD_FORMAT, "", "its table lacks supports or run of fused row %u of %u", i,
+                           out_api->n_fused);
+            return false;
+        }
+    }
     rl_report_rename(record, out_api->name);
     if (backend_named(out_api->name, strlen(out_api->name))) {
         rl_report_fail(record, RL_INVALID_ARGUMENT, "take one of them away",
@@ -171,6 +180,13 @@ bool rl_registry_admit(const rl_backend *table, void *library, size_t record) {
     }
     rl_report_pass(record, RL_LOAD_INIT);
     self->n_devices = self->api.device_count();
+    if (self->n_devices > MOST_DEVICES) {
+        rl_report_fail(record, RL_BAD_FORMAT, "", "it says that it has %u devices; at most %d are believed",
+                       self->n_devices, MOST_DEVICES);
+        self->api.shutdown();
+        rl_free(self);
+        return false;
+    }
     rl_report_devices(record, self->n_devices);
     if (self->n_devices == 0)
         rl_report_fail(record, RL_NOT_FOUND, "", "it found no device");
@@ -263,13 +279,11 @@ rl_status rl_backend_load(const char *path) {
         return rl_fail(RL_INVALID_ARGUMENT, "backend_load: path is %s", path ? "empty" : "NULL");
     rl_registry_lock();
     search();
-    rl_loader_try(path);
-    size_t number = rl_load_report_count() - 1;
     rl_load_record record = {.struct_size = sizeof record};
-    rl_load_report_get(number, &record);
+    rl_load_report_get(rl_loader_try(path), &record);
     rl_registry_unlock();
-    if (record.status == RL_OK)
-        return RL_OK;
+    if (record.status == RL_OK || rl_failed())
+        return rl_error_status();
     return rl_fail(record.status, "backend_load: %s: %s%s%s", record.path, record.sentence, *record.hint ? "; " : "",
                    record.hint);
 }

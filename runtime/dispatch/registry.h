@@ -36,8 +36,8 @@ void rl_report_clear(void);
 
 /* Looks at all candidates of the search order. Nothing that it meets is an error of the caller's. */
 void rl_loader_search(void);
-/* One file, now. */
-void rl_loader_try(const char *path);
+/* One file, now; the number of its record, SIZE_MAX and an error where there is no memory for one. */
+size_t rl_loader_try(const char *path);
 /* Takes a backend into the registry: checks its table, initializes it, makes its devices. False where it said why in
  * the record; the library is the caller's then. */
 bool rl_registry_admit(const rl_backend *table, void *library, size_t record);
@@ -56,6 +56,8 @@ void rl_host_forked(void);
 
 rl_device *rl_device_make(rl_registry_entry *backend, uint32_t number);
 void rl_device_free(rl_device *self);
+/* The backend's mem_alloc; that it gives a buffer is not taken for granted. */
+rl_status rl_device_alloc(rl_device *self, uint64_t bytes, rl_backend_buffer **out);
 /* In the child of a fork: no call reaches the backend any more. */
 void rl_device_abandon(rl_device *self);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The load report: what became of each candidate. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,13 @@ static struct {
     size_t count, room;
 } report;
 
+/* What people are shown: of a decent length, without control characters. NULL and an error where memory failed. */
+static char *excerpt(const char *given, size_t limit) {
+    rl_text text = {0};
+    rl_text_add_excerpt(&text, given, limit);
+    return rl_text_take(&text);
+}
+
 size_t rl_report_add(const char *name, const char *path) {
     if (report.count == report.room) {
         size_t room = report.room ? 2 * report.room : 8;
@@ -28,10 +36,10 @@ size_t rl_report_add(const char *name, const char *path) {
         report.records = grown;
         report.room = room;
     }
-    record made = {.name = rl_strdup(name, "load report"), .path = rl_strdup(path, "load report"), .hint = ""};
+    record made = {.name = excerpt(name, 63), .path = excerpt(path, PATH_MAX), .hint = ""};
     if (made.name == NULL || made.path == NULL) {
-        rl_free(made.name);
-        rl_free(made.path);
+        free(made.name);
+        free(made.path);
         return SIZE_MAX;
     }
     report.records[report.count] = made;
@@ -39,9 +47,9 @@ size_t rl_report_add(const char *name, const char *path) {
 }
 
 void rl_report_rename(size_t number, const char *name) {
-    char *copy = rl_strdup(name, "load report");
+    char *copy = excerpt(name, 63);
     if (copy) {
-        rl_free(report.records[number].name);
+        free(report.records[number].name);
         report.records[number].name = copy;
     }
 }
@@ -54,7 +62,6 @@ void rl_report_pass(size_t number, rl_load_stage stage) {
 
 void rl_report_fail(size_t number, rl_status status, const char *hint, const char *format, ...) {
     record *r = &report.records[number];
-    rl_text text = {0};
     char sentence[1024];
     if (r->status != RL_OK)
         return; /* the first reason stays, and whoever was given it may keep it */
@@ -62,12 +69,9 @@ void rl_report_fail(size_t number, rl_status status, const char *hint, const cha
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    rl_text_add_excerpt(&text, sentence, sizeof sentence);
     r->status = status;
     r->hint = hint;
-    r->sentence = text.failed ? NULL : text.data;
-    if (text.failed)
-        rl_text_free(&text);
+    r->sentence = excerpt(sentence, sizeof sentence);
     rl_log(RL_LOG_INFO, "load", "%s: %s", r->path, sentence);
 }
 
@@ -80,7 +84,7 @@ void rl_report_describe(rl_text *text) {
         const record *r = &report.records[i];
         rl_text_add(text, "\n  %s", r->name);
         if (strcmp(r->name, r->path) != 0)
-            rl_text_add(text, " (%s)", r->path);
+            rl_text_add(text, *r->path == '(' ? " %s" : " (%s)", r->path);
         if (r->status == RL_OK)
             rl_text_add(text, ": %u device%s, %s", r->device_count, r->device_count == 1 ? "" : "s",
                         r->stage == RL_LOAD_USABLE ? "usable" : "not tried yet");
@@ -92,8 +96,8 @@ void rl_report_describe(rl_text *text) {
 
 void rl_report_clear(void) {
     for (size_t i = 0; i < report.count; i++) {
-        rl_free(report.records[i].name);
-        rl_free(report.records[i].path);
+        free(report.records[i].name);
+        free(report.records[i].path);
         free(report.records[i].sentence);
     }
     rl_free(report.records);
