@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "autograd/graph.h"
+#include "base/sized.h"
 #include "rushlight/device.h"
 #include "rushlight/ops.h"
 
@@ -44,8 +45,8 @@ rl_status rl_backward_opt(rl_tensor *self, const rl_backward_options *given) {
     rl_backward_options options = {0};
     if (rl_failed() || check_root("backward", self) != RL_OK)
         return rl_error_status();
-    if (given)
-        memcpy(&options, given, given->struct_size < sizeof options ? given->struct_size : sizeof options);
+    if (rl_sized_take("backward", &options, sizeof options, given) != RL_OK)
+        return rl_error_status();
     RL_SCOPE();
     edge root = {0};
     rl_tensor *gradient = first_gradient("backward", self, options.gradient);
@@ -113,10 +114,8 @@ rl_status rl_gradients_opt(rl_tensors outputs, rl_tensors inputs, rl_tensor **ou
                            const rl_gradients_options *given) {
     rl_gradients_options options = {0};
     ends e = {0};
-    if (rl_failed())
+    if (rl_failed() || rl_sized_take("gradients", &options, sizeof options, given) != RL_OK)
         return rl_error_status();
-    if (given)
-        memcpy(&options, given, given->struct_size < sizeof options ? given->struct_size : sizeof options);
     if (out_grads == NULL || outputs.count < 1 || inputs.count < 1 ||
         (options.grad_outputs.data && options.grad_outputs.count != outputs.count))
         return rl_fail(RL_INVALID_ARGUMENT,

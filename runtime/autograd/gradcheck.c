@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/graph.h"
+#include "base/sized.h"
 #include "rushlight/ops.h"
 
 typedef struct checker {
@@ -213,8 +214,7 @@ static double option(double given, double fallback) {
 static checker checker_make(const char *name, rl_tensor_fn fn, void *context, rl_tensors inputs, int64_t n_outputs,
                             const rl_gradcheck_options *given) {
     checker self = {name, fn, context, inputs, n_outputs, {0}};
-    if (given)
-        memcpy(&self.options, given, given->struct_size < sizeof *given ? given->struct_size : sizeof *given);
+    rl_sized_take(name, &self.options, sizeof self.options, given);
     self.options.eps = option(self.options.eps, 1e-6);
     self.options.atol = option(self.options.atol, 1e-5);
     self.options.rtol = option(self.options.rtol, 1e-3);

@@ -13,7 +13,6 @@
     X(VERBOSE, "", "log topics to stderr, separated by ',': load, dispatch, memory, all")                              \
     X(QUIET, "0", "1: do not say which device was chosen")                                                             \
     X(STRICT, "0", "1: an op that would compute on the host instead of the device is an error")                        \
-    X(RNG, "philox", "random numbers: philox (the same bits on every device)")                                         \
     X(CACHE, "$XDG_CACHE_HOME/rushlight", "folder of the kernel cache")                                                \
     X(MEMORY_LIMIT, "0", "bytes that the allocator takes from each device at most; 0: no limit")
 

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sized.h"
 #include "data/dataset.h"
 #include "rushlight/device.h"
 #include "tensor/tensor.h"
@@ -325,10 +326,8 @@ rl_loader *rl_loader_new_opt(rl_dataset *dataset, const rl_loader_options *given
     rl_loader *self;
     int64_t batch_size = 1, prefetch = 0;
     uint64_t unused;
-    if (rl_failed())
+    if (rl_failed() || rl_sized_take("loader", &options, sizeof options, given) != RL_OK)
         return NULL;
-    if (given)
-        memcpy(&options, given, given->struct_size < sizeof options ? given->struct_size : sizeof options);
     if (loader_check(dataset, &options, &batch_size, &prefetch))
         return NULL;
     if (!options.device && !(options.device = rl_device_default()))

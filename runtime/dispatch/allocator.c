@@ -480,8 +480,7 @@ void rl_allocator_count_copy(rl_allocator *self, uint64_t in, uint64_t out) {
 }
 
 void rl_allocator_stats(rl_allocator *self, rl_memory_stats *out) {
-    *out = (rl_memory_stats){.struct_size = sizeof *out,
-                             .allocated = get(&self->allocated),
+    *out = (rl_memory_stats){.allocated = get(&self->allocated),
                              .allocated_peak = get(&self->allocated_peak),
                              .reserved = get(&self->reserved),
                              .reserved_peak = get(&self->reserved_peak),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/env.h"
+#include "base/sized.h"
 #include "dispatch/registry.h"
 
 rl_device *rl_device_make(rl_registry_entry *backend, uint32_t number) {
@@ -289,11 +290,13 @@ rl_status rl_device_info_get(rl_device *self, rl_device_info *out_info) {
         return rl_error_status();
     if (self == NULL || out_info == NULL)
         return rl_fail(RL_INVALID_ARGUMENT, "device_info_get: %s is NULL", self ? "out_info" : "self");
+    if (out_info->size <= sizeof out_info->size)
+        return rl_fail(RL_INVALID_ARGUMENT,
+                       "device_info_get: size of out_info is %u; it must be set to that of the struct", out_info->size);
     uint32_t size = out_info->size < sizeof self->info ? out_info->size : (uint32_t)sizeof self->info;
     uint32_t given = out_info->size;
     memcpy(out_info, &self->info, size);
-    if (size >= sizeof out_info->size)
-        out_info->size = given;
+    out_info->size = given;
     return RL_OK;
 }
 
@@ -307,15 +310,10 @@ static rl_status ready_or_default(rl_device **device) {
 
 rl_status rl_memory_stats_get(rl_device *device, rl_memory_stats *out_stats) {
     rl_memory_stats full;
-    if (!rl_failed() && out_stats == NULL)
-        return rl_fail(RL_INVALID_ARGUMENT, "memory_stats_get: out_stats is NULL");
     if (ready_or_default(&device) != RL_OK)
         return rl_error_status();
     rl_allocator_stats(device->allocator, &full);
-    size_t size = out_stats->struct_size < sizeof full ? out_stats->struct_size : sizeof full;
-    full.struct_size = out_stats->struct_size;
-    memcpy(out_stats, &full, size);
-    return RL_OK;
+    return rl_sized_fill("memory_stats_get", out_stats, &full, sizeof full);
 }
 
 rl_status rl_memory_reset_peak(rl_device *device) {

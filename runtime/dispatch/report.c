@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sized.h"
 #include "dispatch/registry.h"
 
 typedef struct record {
@@ -113,8 +114,8 @@ size_t rl_load_report_count(void) {
 }
 
 bool rl_load_report_get(size_t number, rl_load_record *out_record) {
-    rl_load_record full = {.struct_size = sizeof full};
-    if (out_record == NULL || number >= rl_load_report_count())
+    rl_load_record full = {0};
+    if (number >= rl_load_report_count())
         return false;
     rl_registry_lock();
     const record *r = &report.records[number];
@@ -126,8 +127,5 @@ bool rl_load_report_get(size_t number, rl_load_record *out_record) {
     full.hint = r->hint;
     full.device_count = r->device_count;
     rl_registry_unlock();
-    size_t size = out_record->struct_size < sizeof full ? out_record->struct_size : sizeof full;
-    full.struct_size = out_record->struct_size;
-    memcpy(out_record, &full, size);
-    return true;
+    return rl_sized_fill("load_report_get", out_record, &full, sizeof full) == RL_OK;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sized.h"
 #include "io/safetensors.h"
 #include "tensor/tensor.h"
 
@@ -109,14 +110,11 @@ int64_t rl_safetensors_count(const rl_safetensors *self) {
 }
 
 bool rl_safetensors_describe(const rl_safetensors *self, int64_t number, rl_safetensors_entry *out_entry) {
-    if (self == NULL || out_entry == NULL || number < 0 || number >= self->n_entries)
+    if (self == NULL || number < 0 || number >= self->n_entries)
         return false;
     const file_entry *entry = &self->entries[number];
-    rl_safetensors_entry full = {sizeof full, entry->name, entry->dtype, entry->ndim, entry->shape};
-    size_t size = out_entry->struct_size < sizeof full ? out_entry->struct_size : sizeof full;
-    full.struct_size = out_entry->struct_size;
-    memcpy(out_entry, &full, size);
-    return true;
+    rl_safetensors_entry full = {0, entry->name, entry->dtype, entry->ndim, entry->shape};
+    return rl_sized_fill("safetensors_describe", out_entry, &full, sizeof full) == RL_OK;
 }
 
 static int compare_name(const void *name, const void *entry) {

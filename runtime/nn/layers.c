@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/sized.h"
 #include "nn/module.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
@@ -36,10 +37,8 @@ rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options 
     rl_module *self;
     double bound;
     linear *l;
-    if (rl_failed())
+    if (rl_failed() || rl_sized_take("linear", &options, sizeof options, given) != RL_OK)
         return NULL;
-    if (given)
-        memcpy(&options, given, given->struct_size < sizeof options ? given->struct_size : sizeof options);
     if (in < 0 || out < 0)
         return rl_fail_null(RL_INVALID_ARGUMENT, "linear: features must not be negative, got %lld and %lld",
                             (long long)in, (long long)out);

@@ -2,6 +2,7 @@
 /* Ops by name: arguments bound to the schema, converted to the kinds that the typed calls give, and run. Any thread. */
 #include <string.h>
 
+#include "base/sized.h"
 #include "base/text.h"
 #include "ops/call.h"
 
@@ -284,12 +285,10 @@ size_t rl_op_count(void) {
 }
 
 bool rl_op_describe(size_t number, rl_op_info *out_info) {
-    if (number >= RL_OPCODE_COUNT || out_info == NULL)
+    if (number >= RL_OPCODE_COUNT)
         return false;
     const rl_op_def *op = rl_op_table[number];
-    size_t size = out_info->struct_size;
-    rl_op_info info = {.struct_size = size,
-                       .name = rl_schema_table[number].name,
+    rl_op_info info = {.name = rl_schema_table[number].name,
                        .schema = op->schema,
                        .doc = op->doc,
                        .note = op->note ? op->note : "",
@@ -300,6 +299,5 @@ bool rl_op_describe(size_t number, rl_op_info *out_info) {
                        .inplace = op->flags & RL_OP_INPLACE,
                        .differentiable = !(op->flags & RL_OP_NO_GRAD) && (op->vjp || op->flags & RL_OP_COMPOSITE),
                        .host = op->flags & RL_OP_HOST};
-    memcpy(out_info, &info, size < sizeof info ? size : sizeof info);
-    return true;
+    return rl_sized_fill("op_describe", out_info, &info, sizeof info) == RL_OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/sized.h"
 #include "ops/sample.h"
 #include "ops/testing.h"
 #include "rushlight/ops.h"
@@ -53,12 +54,10 @@ static bool has_tensor_under_test(const rl_sample_line *line) {
 bool rl_test_sample_describe(size_t op, size_t number, rl_test_sample *out_sample) {
     const rl_sample *sample = find_sample(op, number);
     rl_sample_line line;
-    if (sample == NULL || out_sample == NULL || rl_sample_parse(sample->args, &line) != RL_OK)
+    if (sample == NULL || rl_sample_parse(sample->args, &line) != RL_OK)
         return false;
     const rl_op_def *def = rl_op_table[op];
-    size_t size = out_sample->struct_size;
-    rl_test_sample made = {.struct_size = size,
-                           .args = sample->args,
+    rl_test_sample made = {.args = sample->args,
                            .why = sample->why ? sample->why : "",
                            .dtypes = rl_sample_dtypes(def, sample, &line),
                            .rtol = sample->rtol,
@@ -70,18 +69,15 @@ bool rl_test_sample_describe(size_t op, size_t number, rl_test_sample *out_sampl
     made.differentiable = !sample->no_gradcheck && !made.random && !(def->flags & RL_OP_NO_GRAD) &&
                           (def->vjp || def->flags & RL_OP_COMPOSITE) && (made.dtypes >> RL_F64 & 1) &&
                           has_tensor_under_test(&line);
-    memcpy(out_sample, &made, size < sizeof made ? size : sizeof made);
-    return true;
+    return rl_sized_fill("test_sample_describe", out_sample, &made, sizeof made) == RL_OK;
 }
 
 bool rl_test_bad_describe(size_t op, size_t number, rl_test_bad *out_bad) {
     const rl_bad *bad = find_bad(op, number);
-    if (bad == NULL || out_bad == NULL)
+    if (bad == NULL)
         return false;
-    size_t size = out_bad->struct_size;
-    rl_test_bad made = {size, bad->args, bad->status, bad->sentence};
-    memcpy(out_bad, &made, size < sizeof made ? size : sizeof made);
-    return true;
+    rl_test_bad made = {.args = bad->args, .status = bad->status, .sentence = bad->sentence};
+    return rl_sized_fill("test_bad_describe", out_bad, &made, sizeof made) == RL_OK;
 }
 
 /* Tensors -------------------------------------------------------------------------------------------------------- */

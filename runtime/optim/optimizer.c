@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sized.h"
 #include "dispatch/dispatch.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
@@ -82,8 +83,8 @@ static double or_default(double given, double normal) {
 
 rl_optimizer *rl_optimizer_sgd_opt(rl_module *module, const rl_optimizer_sgd_options *given) {
     rl_optimizer_sgd_options o = {0};
-    if (given)
-        memcpy(&o, given, given->struct_size < sizeof o ? given->struct_size : sizeof o);
+    if (rl_failed() || rl_sized_take("optimizer_sgd", &o, sizeof o, given) != RL_OK)
+        return NULL;
     rule_options options = {.lr = or_default(o.lr, 1e-3),
                             .momentum = or_default(o.momentum, 0.0),
                             .dampening = or_default(o.dampening, 0.0),
@@ -96,8 +97,8 @@ rl_optimizer *rl_optimizer_sgd_opt(rl_module *module, const rl_optimizer_sgd_opt
 static rl_optimizer *adam(const rule *kind, rl_module *module, const rl_optimizer_adam_options *given, double decay,
                           bool decoupled) {
     rl_optimizer_adam_options o = {0};
-    if (given)
-        memcpy(&o, given, given->struct_size < sizeof o ? given->struct_size : sizeof o);
+    if (rl_failed() || rl_sized_take("optimizer_adam", &o, sizeof o, given) != RL_OK)
+        return NULL;
     rule_options options = {.lr = or_default(o.lr, 1e-3),
                             .beta1 = or_default(o.beta1, 0.9),
                             .beta2 = or_default(o.beta2, 0.999),

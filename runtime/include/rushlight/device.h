@@ -53,7 +53,7 @@ typedef enum rl_load_stage { RL_LOAD_STAGE_LIST(RL_LOAD_STAGE_ENUM_) RL_LOAD_STA
 #undef RL_LOAD_STAGE_ENUM_
 
 typedef struct rl_load_record {
-    size_t struct_size;
+    size_t struct_size;   /* set by the caller to the size of the struct */
     const char *name;     /* of the backend as far as known, else the file's name */
     const char *path;     /* "(built in)" for the linked-in ref */
     rl_load_stage stage;  /* the last stage that it passed */
@@ -72,7 +72,7 @@ RL_API bool rl_load_report_get(size_t number, rl_load_record *out_record);
  */
 
 typedef struct rl_memory_stats {
-    size_t struct_size;
+    size_t struct_size;                 /* set by the caller to the size of the struct */
     uint64_t allocated, allocated_peak; /* bytes in use by storages, now and at most */
     uint64_t reserved, reserved_peak;   /* bytes taken from the backend, in use or cached */
     uint64_t allocations;               /* requests served in all */

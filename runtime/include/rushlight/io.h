@@ -30,7 +30,7 @@ typedef struct rl_safetensors rl_safetensors; /* an object: a file opened for re
 RL_API rl_safetensors *rl_safetensors_open(const char *path);
 
 typedef struct rl_safetensors_entry {
-    size_t struct_size; /* set by the caller to sizeof(rl_safetensors_entry) */
+    size_t struct_size; /* set by the caller to the size of the struct */
     const char *name;   /* borrowed from the object, as is the shape */
     rl_dtype dtype;
     int64_t ndim;

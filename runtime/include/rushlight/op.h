@@ -21,7 +21,7 @@ RL_API rl_status rl_op_call(const char *name, const rl_argument *arguments, int6
                             int64_t room, int64_t *out_count);
 
 typedef struct rl_op_info {
-    size_t struct_size;
+    size_t struct_size; /* set by the caller to the size of the struct */
     const char *name;
     const char *schema;
     const char *doc;

@@ -27,7 +27,7 @@ extern "C" {
  */
 
 typedef struct rl_test_sample {
-    size_t struct_size;
+    size_t struct_size;  /* set by the caller to the size of the struct */
     const char *args;    /* the line */
     const char *why;     /* the reason of a tolerance of its own, or of no gradcheck; "" */
     uint32_t dtypes;     /* bit 1u << RL_F32 ...: what the dtype under test may be; one bit where the line names none */
@@ -44,7 +44,7 @@ RL_API size_t rl_test_sample_count(size_t op);
 RL_API bool rl_test_sample_describe(size_t op, size_t number, rl_test_sample *out_sample);
 
 typedef struct rl_test_bad {
-    size_t struct_size;
+    size_t struct_size; /* set by the caller to the size of the struct */
     const char *args;
     rl_status status;     /* with which it must fail */
     const char *sentence; /* what its sentence must hold */

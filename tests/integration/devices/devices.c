@@ -149,8 +149,13 @@ static void much_moves_between_accelerators(void **state) {
 static void copies_are_counted(void **state) {
     (void)state;
     RL_SCOPE();
-    rl_memory_stats before, after;
+    rl_memory_stats before = {.struct_size = sizeof before}, after = before;
+    rl_memory_stats unset = {0};
     rl_tensor *x = rl_ones(RL_DIMS(1000), .device = device("ref"));
+    rl_memory_stats_get(device("sim"), &unset);
+    expect(RL_INVALID_ARGUMENT, "memory_stats_get: struct_size of the struct to be filled is 0; it must be set");
+    rl_memory_stats_get(device("sim"), NULL);
+    expect(RL_INVALID_ARGUMENT, "memory_stats_get: the struct to be filled is NULL");
     assert_int_equal(rl_memory_stats_get(device("sim"), &before), RL_OK);
     rl_to(rl_to(x, .device = device("sim")), .device = device("ref"));
     assert_int_equal(rl_memory_stats_get(device("sim"), &after), RL_OK);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Structs of the API that begin with struct_size, so that they can grow: of a struct whose maker was built with a shorter
+ * one only the beginning is read or written. One whose struct_size was not set is the caller's mistake.
+ */
+#ifndef RUSHLIGHT_RUNTIME_BASE_SIZED_H
+#define RUSHLIGHT_RUNTIME_BASE_SIZED_H
+
+#include "rushlight/base.h"
+
+/* Copies the options that a caller gave over `out`, of out_size bytes; NULL changes nothing. */
+rl_status rl_sized_take(const char *function, void *out, size_t out_size, const void *given);
+/* Copies `full`, of full_size bytes, to the struct of a caller; its struct_size stays. */
+rl_status rl_sized_fill(const char *function, void *out, const void *full, size_t full_size);
+
+#endif
