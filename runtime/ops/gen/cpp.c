@@ -34,18 +34,20 @@ static void write_function(FILE *out, const rl_schema *schema, const char *name)
 }
 
 void gen_write_cpp(FILE *out, const gen_ops *ops) {
-    fputs(
-        "/* SPDX-License-Identifier: Apache-2.0 */\n"
-        "/* Every op in C++. Written by runtime/ops/gen: do not edit. Included by rushlight.hpp; ops.h says what each "
-        "does. */\n"
-        "/* clang-format off */\n"
-        "namespace rushlight {\n",
-        out);
+    fputs("/* SPDX-License-Identifier: Apache-2.0 */\n"
+          "/* Every op in C++. Written by runtime/ops/gen: do not edit. ops.h says what each does. */\n"
+          "#ifndef RUSHLIGHT_RUSHLIGHT_HPP\n"
+          "#include \"rushlight/rushlight.hpp\" /* which includes this file */\n"
+          "#elif !defined(RUSHLIGHT_OPS_HPP)\n"
+          "#define RUSHLIGHT_OPS_HPP\n"
+          "/* clang-format off */\n"
+          "namespace rushlight {\n",
+          out);
     for (int i = 0; i < ops->count; i++) {
         const rl_schema *schema = &ops->data[i].schema;
         write_function(out, schema, schema->name);
         if (ops->data[i].flags & RL_OP_INPLACE)
             write_function(out, schema, schema->inplace_name);
     }
-    fputs("} // namespace rushlight\n", out);
+    fputs("} // namespace rushlight\n#endif\n", out);
 }
