@@ -208,14 +208,22 @@ bool rl_registry_admit(const rl_backend *table, void *library, size_t record) {
 /* Life of the registry ----------------------------------------------------------------------------------------------
  */
 
+static void nothing(void) {}
+
+/* A backend that does not go on here is not called again, not even to end it: it might wait for threads that are not
+ * here, or for a driver. */
 static void in_child_of_fork(void) {
     rl_host_forked();
     for (rl_registry_entry *b = registry.backends; b; b = b->next) {
-        bool goes_on = b->api.after_fork && b->api.after_fork() == RL_OK;
-        for (uint32_t i = 0; !goes_on && i < b->n_devices; i++)
+        if (b->api.after_fork && b->api.after_fork() == RL_OK)
+            continue;
+        for (uint32_t i = 0; i < b->n_devices; i++)
             rl_device_abandon(b->devices[i]);
+        b->api.shutdown = nothing;
+        b->library = NULL;
     }
-    rl_registry_unlock();
+    /* Held by the thread that forked, under a number that is not this thread's: it cannot be unlocked here. */
+    registry.lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }
 
 static void shut_down(void) {

@@ -10,7 +10,7 @@
 #include "missing.h"
 #include "ref.h"
 
-static rl_backend table;
+static rl_backend table, *copy;
 static const rl_host *host;
 
 /* Structs as a later version would have them: the same, and something appended. ------------------------------------ */
@@ -142,6 +142,11 @@ static void change(void) {
 #endif
 }
 
+/* The table lives as long as the library. */
+__attribute__((destructor)) static void end(void) {
+    free(copy);
+}
+
 #ifdef PLUGIN_no_symbol
 #define rl_backend_query not_the_symbol
 RL_BACKEND_EXPORT int not_the_symbol(uint32_t host_abi, const rl_host *given, const rl_backend **out_backend);
@@ -168,9 +173,12 @@ int rl_backend_query(uint32_t host_abi, const rl_host *given, const rl_backend *
     longer.now.size = sizeof longer;
     *out_backend = &longer.now;
 #else
-    rl_backend *copy = malloc(table.size);
+    free(copy);
+    copy = malloc(table.size);
+    if (copy == NULL)
+        return RL_OUT_OF_MEMORY;
     memcpy(copy, &table, table.size);
-    *out_backend = copy; /* it lives as long as the library, which nobody frees */
+    *out_backend = copy;
 #endif
     return RL_OK;
 }

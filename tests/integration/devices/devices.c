@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "rushlight/rushlight.h"
 
@@ -457,6 +459,44 @@ static void tensors_outlive_the_library(void **state) {
     }
 }
 
+/* A child of a fork goes on with the devices that can, and the others say that they cannot; both of them end. */
+static int child(rl_tensor *const *tensors, int n) {
+    for (int i = 0; i < n; i++) {
+        double sum = rl_item(rl_sum(tensors[i]));
+        bool goes_on = strncmp(names[i], "sim", 3) != 0;
+        if (goes_on ? rl_failed() || sum != 10
+                    : rl_error_status() != RL_DEVICE_LOST || !strstr(rl_error_text(), "in a process made by fork")) {
+            fprintf(stderr, "in the child, on %s: %g %s\n", names[i], sum, rl_error_text());
+            return 1;
+        }
+        rl_error_clear();
+    }
+    rl_device_get("sim:1"); /* not opened before the fork */
+    bool refused = rl_error_status() == RL_DEVICE_LOST;
+    rl_error_clear();
+    rl_shutdown();
+    return refused ? 0 : 2;
+}
+
+static void forks_go_on(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *tensors[COUNT(names)];
+    int n = n_names(), status;
+    for (int i = 0; i < n; i++)
+        tensors[i] =
+            rl_arange(5, .dtype = RL_F32, .device = device(strcmp(names[i], "sim:1") == 0 ? "sim:0" : names[i]));
+    rl_synchronize(device("sim"));
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(child(tensors, n));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    for (int i = 0; i < n; i++)
+        assert_true(rl_item(rl_sum(tensors[i])) == 10); /* nothing happened to the parent */
+}
+
 /* A stream that was chosen in one life is not that of the next. */
 static void choices_end_with_a_life(void **state) {
     (void)state;
@@ -487,6 +527,7 @@ int main(void) {
                                        TEST(failures_are_errors),
                                        TEST(small_memory_is_told),
                                        TEST(tensors_outlive_the_library),
+                                       TEST(forks_go_on),
                                        TEST(choices_end_with_a_life)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
