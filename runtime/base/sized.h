@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Structs of the API that begin with struct_size, so that they can grow: of a struct whose maker was built with a shorter
- * one only the beginning is read or written. One whose struct_size was not set is the caller's mistake.
+ * Structs of the API that begin with struct_size, so that they can grow: of a struct whose maker was built with a
+ * shorter one only the beginning is read or written. One whose struct_size was not set is the caller's mistake.
  */
 #ifndef RUSHLIGHT_RUNTIME_BASE_SIZED_H
 #define RUSHLIGHT_RUNTIME_BASE_SIZED_H
