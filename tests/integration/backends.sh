@@ -96,6 +96,13 @@ for variable in THREADS MEMORY_LIMIT VERBOSE QUIET CACHE BACKEND_PATH; do
     done
 done
 
+# The threads of onednn do not spin for long, unless the user says so.
+if [ -e "$(find "$prefix" -name rushlight_backend_onednn.so)" ]; then
+    OMP_DISPLAY_ENV=verbose RUSHLIGHT_DEVICE=onednn expect 0 "GOMP_SPINCOUNT = '10000'" "$root/examples/linear"
+    GOMP_SPINCOUNT=77 OMP_DISPLAY_ENV=verbose RUSHLIGHT_DEVICE=onednn expect 0 "GOMP_SPINCOUNT = '77'" \
+        "$root/examples/linear"
+fi
+
 # Devices that cannot be had.
 export RUSHLIGHT_BACKEND_PATH=$sim
 RUSHLIGHT_DEVICE=sim expect 0 'epoch 100' "$root/examples/linear"
