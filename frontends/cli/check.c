@@ -29,9 +29,11 @@ static int run_check(int argc, char **argv) {
         return status;
     if (count == 0)
         return usage_error(&command_check, "needs the path of a backend");
+    if (rl_backend_examine(operand))
+        return report_error();
     char *path = realpath(operand, NULL); /* dlopen would look for a bare name elsewhere */
     if (!path) {
-        fprintf(stderr, "rushlight: %s: no such file\n", operand);
+        fprintf(stderr, "rushlight: %s: it cannot be found\n", operand);
         return EXIT_FAILED;
     }
     failed = run_conformance(path, &options, stdout);

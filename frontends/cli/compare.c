@@ -139,7 +139,7 @@ const command command_compare = {
     "...\n"
     "one step on the device, and how far its loss (relative) and its gradients (relative, in norm) are from ref's.\n\n"
     "  --devices A,B   or all: every usable device but sim, which is there when named (all)\n"
-    "  --seconds X     of training on each device at most (45); the table says how many epochs that were\n"
+    "  --seconds X     of training on each device at most (45; 0: no limit); the table says how many epochs that were\n"
     "  --points N      of lockstep (4), --every N steps (10)\n"
     "  --model, --epochs, --batch, --lr, --seed, --data, --json   as for train\n",
     run_compare};

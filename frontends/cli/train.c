@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train: a network on MNIST's kind of data. */
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,21 +41,27 @@ rl_module *model_new(const char *name) {
 /* Checkpoints: the model in FILE, the optimizer's state beside it in FILE.optimizer.
  * ------------------------------------------ */
 
-static rl_status optimizer_path(const char *file, char *path, size_t room) {
-    return snprintf(path, room, "%s.optimizer", file) < (int)room ? RL_OK : RL_INVALID_ARGUMENT;
+/* Cut where it is too long: no file of that name can be opened. */
+static void optimizer_path(const char *file, char *path, size_t room) {
+    snprintf(path, room, "%s.optimizer", file);
+}
+/* Asked before the training, lest its work be lost after it. */
+static rl_status can_save_all(const char *file) {
+    char path[PATH_MAX + 16];
+    optimizer_path(file, path, sizeof path);
+    rl_safetensors_can_save(file);
+    return rl_safetensors_can_save(path);
 }
 static rl_status save_all(const char *file, rl_module *net, rl_optimizer *optimizer) {
-    char path[4096];
-    if (optimizer_path(file, path, sizeof path))
-        return RL_INVALID_ARGUMENT;
+    char path[PATH_MAX + 16];
+    optimizer_path(file, path, sizeof path);
     rl_module_save(net, file);
     return rl_optimizer_save(optimizer, path);
 }
 /* The optimizer's state is optional: a model alone can be loaded too. */
 static rl_status load_all(const char *file, rl_module *net, rl_optimizer *optimizer) {
-    char path[4096];
-    if (optimizer_path(file, path, sizeof path))
-        return RL_INVALID_ARGUMENT;
+    char path[PATH_MAX + 16];
+    optimizer_path(file, path, sizeof path);
     if (rl_module_load(net, file))
         return rl_error_status();
     return access(path, F_OK) == 0 ? rl_optimizer_load(optimizer, path) : RL_OK;
@@ -182,6 +189,8 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
     self.test = rl_loader_new(rl_dataset_mnist(folder, false), .batch_size = 1000, .device = device);
     if (!rl_failed() && options->load)
         load_all(options->load, self.net, self.optimizer);
+    if (options->save)
+        can_save_all(options->save);
     if (rl_failed())
         return rl_error_status();
     self.started = seconds_now();

@@ -72,29 +72,43 @@ static const char *check_elf(int fd, uint64_t file_size) {
     return NULL;
 }
 
-/* False where it said in the record why the file is not opened. */
-static bool check_file(size_t record, const char *path) {
+/* Why a file is not opened. */
+typedef struct refusal {
+    rl_status status; /* RL_OK: nothing speaks against it */
+    const char *hint;
+    char sentence[256];
+} refusal;
+
+static refusal refuse(rl_status status, const char *hint, const char *format, ...) RL_PRINTF_(3, 4);
+static refusal refuse(rl_status status, const char *hint, const char *format, ...) {
+    refusal made = {.status = status, .hint = hint};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(made.sentence, sizeof made.sentence, format, args);
+    va_end(args);
+    return made;
+}
+
+static refusal examine_file(const char *path) {
     struct stat info;
-    const char *complaint = NULL;
+    const char *complaint;
+    refusal result = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     if (fd < 0 || fstat(fd, &info) != 0)
-        rl_report_fail(record, errno == ENOENT ? RL_NOT_FOUND : RL_IO_ERROR, "", "it cannot be opened: %s",
-                       strerror(errno));
+        result = refuse(errno == ENOENT ? RL_NOT_FOUND : RL_IO_ERROR, "", "it cannot be opened: %s", strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        rl_report_fail(record, RL_BAD_FORMAT, "", "it is no regular file");
+        result = refuse(RL_BAD_FORMAT, "", "it is no regular file");
     else if ((complaint = distrust(&info)) != NULL)
-        rl_report_fail(record, RL_INVALID_ARGUMENT, "chmod o-w, or own it", "it %s", complaint);
+        result = refuse(RL_INVALID_ARGUMENT, "chmod o-w, or own it", "it %s", complaint);
     else if ((complaint = check_elf(fd, (uint64_t)info.st_size)) != NULL)
-        rl_report_fail(record, RL_BAD_FORMAT, "build or copy it again", "%s", complaint);
-    else
-        complaint = "";
+        result = refuse(RL_BAD_FORMAT, "build or copy it again", "%s", complaint);
     if (fd >= 0)
         close(fd);
-    return complaint && !*complaint;
+    return result;
 }
 
 /* The folder that a file lies in must be trusted too: its files can be replaced. */
-static bool check_folder(size_t record, const char *path) {
+static refusal examine_folder(const char *path) {
     char folder[PATH_MAX];
     struct stat info;
     const char *slash = strrchr(path, '/');
@@ -104,9 +118,33 @@ static bool check_folder(size_t record, const char *path) {
     const char *complaint = stat(folder, &info) == 0 ? distrust(&info) : NULL;
     if (complaint && (info.st_mode & S_ISVTX) && (info.st_uid == 0 || info.st_uid == geteuid()))
         complaint = NULL; /* as /tmp: others cannot replace files in it */
-    if (complaint)
-        rl_report_fail(record, RL_INVALID_ARGUMENT, "chmod o-w the folder, or own it", "its folder %s", complaint);
-    return complaint == NULL;
+    return complaint ? refuse(RL_INVALID_ARGUMENT, "chmod o-w the folder, or own it", "its folder %s", complaint)
+                     : (refusal){0};
+}
+
+/* All that can be known of a file before it is opened; `absolute` has room for PATH_MAX and gets where it is, or "". */
+static refusal examine(const char *path, char *absolute) {
+    *absolute = '\0';
+    if (strlen(path) >= PATH_MAX)
+        return refuse(RL_NOT_FOUND, "", "it cannot be found: its name is longer than a path can be");
+    if (realpath(path, absolute) == NULL) {
+        *absolute = '\0';
+        return refuse(RL_NOT_FOUND, "", "it cannot be found: %s", strerror(errno));
+    }
+    refusal of_folder = examine_folder(absolute);
+    return of_folder.status ? of_folder : examine_file(absolute);
+}
+
+rl_status rl_backend_examine(const char *path) {
+    char absolute[PATH_MAX];
+    if (rl_failed())
+        return rl_error_status();
+    if (path == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "backend_examine: path is NULL");
+    refusal result = examine(path, absolute);
+    if (result.status == RL_OK)
+        return RL_OK;
+    return rl_fail(result.status, "%.200s: %s%s%s", path, result.sentence, *result.hint ? "; " : "", result.hint);
 }
 
 /* Opening -----------------------------------------------------------------------------------------------------------
@@ -152,15 +190,13 @@ static void open_library(size_t record, const char *path) {
 size_t rl_loader_try(const char *path) {
     char name[64], absolute[PATH_MAX];
     name_of(path, name, sizeof name);
-    bool resolved = strlen(path) < sizeof absolute && realpath(path, absolute) != NULL;
-    int reason = errno;
-    size_t record = rl_report_add(name, resolved ? absolute : path);
+    refusal result = examine(path, absolute);
+    size_t record = rl_report_add(name, *absolute ? absolute : path);
     if (record == SIZE_MAX)
         return record;
-    if (!resolved)
-        rl_report_fail(record, RL_NOT_FOUND, "", "it cannot be found: %s",
-                       strlen(path) < sizeof absolute ? strerror(reason) : "its name is longer than a path can be");
-    else if (check_folder(record, absolute) && check_file(record, absolute))
+    if (result.status != RL_OK)
+        rl_report_fail(record, result.status, result.hint, "%s", result.sentence);
+    else
         open_library(record, absolute);
     return record;
 }

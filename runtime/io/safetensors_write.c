@@ -221,14 +221,39 @@ static rl_status write_file(file_writer *self, const char *header, size_t length
     return status;
 }
 
-rl_status rl_safetensors_save(const char *path, const char *const *names, rl_tensors tensors,
-                              const rl_metadata *metadata, int64_t n_metadata) {
-    char resolved[PATH_MAX];
-    size_t length;
+/* A link is followed: the file it points to is replaced, not the link. */
+static file_writer writer_for(const char *path, char *resolved, rl_tensors tensors) {
+    return (file_writer){.target = realpath(path, resolved) ? resolved : path, .fd = -1, .tensors = tensors};
+}
+
+static rl_status check_path(const char *path) {
     if (rl_failed())
         return rl_error_status();
     if (path == NULL || *path == '\0')
         return rl_fail(RL_INVALID_ARGUMENT, "%s: path is %s", function, path ? "empty" : "NULL");
+    return RL_OK;
+}
+
+rl_status rl_safetensors_can_save(const char *path) {
+    char resolved[PATH_MAX];
+    if (check_path(path) != RL_OK)
+        return rl_error_status();
+    file_writer writer = writer_for(path, resolved, (rl_tensors){0});
+    rl_status status = create_beside(&writer);
+    if (writer.fd >= 0) {
+        close(writer.fd);
+        unlink(writer.path);
+    }
+    free(writer.path);
+    return status;
+}
+
+rl_status rl_safetensors_save(const char *path, const char *const *names, rl_tensors tensors,
+                              const rl_metadata *metadata, int64_t n_metadata) {
+    char resolved[PATH_MAX];
+    size_t length;
+    if (check_path(path) != RL_OK)
+        return rl_error_status();
     if (tensors.count < 0 || (tensors.count > 0 && (tensors.data == NULL || names == NULL)) || n_metadata < 0 ||
         (n_metadata > 0 && metadata == NULL))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: names, tensors or metadata are missing", function);
@@ -237,8 +262,7 @@ rl_status rl_safetensors_save(const char *path, const char *const *names, rl_ten
     char *header = make_header(names, tensors, metadata, n_metadata, &length);
     if (header == NULL)
         return rl_error_status();
-    /* A link is followed: the file it points to is replaced, not the link. */
-    file_writer writer = {.target = realpath(path, resolved) ? resolved : path, .fd = -1, .tensors = tensors};
+    file_writer writer = writer_for(path, resolved, tensors);
     rl_status status = write_file(&writer, header, length);
     free(writer.path);
     free(header);

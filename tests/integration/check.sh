@@ -12,4 +12,8 @@ for plugin in $plugins; do
 done
 RUSHLIGHT_SIM_FAIL=launch:2000 expect 1 'does not conform' "$rushlight" check --abi-only "$root/sim/rushlight_backend_sim.so"
 expect 1 'ELF' "$rushlight" check "$source/README.md"
+head -c 2000 "$root/sim/rushlight_backend_sim.so" >"$root/cut.so"
+expect 1 'truncated' "$rushlight" check "$root/cut.so"
+[ -p "$root/fifo.so" ] || mkfifo "$root/fifo.so"
+expect 1 'regular file' "$rushlight" check "$root/fifo.so"
 finish

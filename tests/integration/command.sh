@@ -28,7 +28,7 @@ expect 2 'nonsense' "$rushlight" train fashion-mnist --model nonsense
 expect 1 'nonsense' "$rushlight" train fashion-mnist --device nonsense
 expect 1 'no-such-folder' "$rushlight" train fashion-mnist --data "$root/no-such-folder"
 expect 2 'path' "$rushlight" check
-expect 1 'no such file' "$rushlight" check "$root/no-such-file.so"
+expect 1 'it cannot be found' "$rushlight" check "$root/no-such-file.so"
 "$rushlight" ops >/dev/full 2>"$root/full" && fail "a full standard output is not noticed"
 grep -q 'could not be written' "$root/full" || fail "a full standard output: $(cat "$root/full")"
 finish

@@ -24,6 +24,11 @@ expect 1 'cut.safetensors' "$rushlight" train fashion-mnist --data "$data" --dev
 expect 1 'not-there' "$rushlight" train fashion-mnist --data "$data" --device ref --load "$root/not-there"
 expect 1 'no/such/folder' "$rushlight" train fashion-mnist --data "$data" --device ref --epochs 0 \
     --save "$root/no/such/folder/x"
+for place in "$root/no/such/folder/x" "$root" ''; do # before the work, not after it
+    "$rushlight" train fashion-mnist --data "$data" --device ref --epochs 1 --save "$place" >"$root/place.log" 2>&1 &&
+        fail "--save '$place' is taken"
+    grep -q '^epoch' "$root/place.log" && fail "--save '$place' is refused only after the training"
+done
 
 # Ctrl-C: the step in progress ends, the weights are saved, status 130.
 "$rushlight" train fashion-mnist --data "$data" --epochs 100000 --device ref --save "$root/stopped.safetensors" \

@@ -35,6 +35,9 @@ RL_API rl_status rl_synchronize(rl_device *device);
 
 /* Adds a backend from this file, now. The explicit call of the search order. */
 RL_API rl_status rl_backend_load(const char *path);
+/* What is looked at before a file is opened: that it is a regular file and a whole shared object of this machine, and
+ * that neither it nor its folder is another user's or writable by everybody. RL_OK, or an error that says which. */
+RL_API rl_status rl_backend_examine(const char *path);
 
 /* The load report ---------------------------------------------------------------------------------------------------
  */

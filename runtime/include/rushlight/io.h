@@ -22,6 +22,8 @@ typedef struct rl_metadata {
  */
 RL_API rl_status rl_safetensors_save(const char *path, const char *const *names, rl_tensors tensors,
                                      const rl_metadata *metadata, int64_t n_metadata);
+/* RL_OK where a file could be saved at path now (one is created beside it, and removed): to ask before long work. */
+RL_API rl_status rl_safetensors_can_save(const char *path);
 
 typedef struct rl_safetensors rl_safetensors; /* an object: a file opened for reading, its header checked */
 
