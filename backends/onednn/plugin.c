@@ -16,8 +16,8 @@
 
 #include "rushlight/backend.h"
 
-/* Some hundred microseconds: long enough for the pause between two ops. */
-static char spin_count[] = "GOMP_SPINCOUNT=10000";
+/* Some dozen microseconds to a hundred: long enough for the pause between two ops. */
+static char spin_count[] = "GOMP_SPINCOUNT=3000";
 
 /* The environment with the variable before it; NULL where there is no memory. Whoever looked at it meanwhile may go on
  * looking: it is kept. */

@@ -98,7 +98,7 @@ done
 
 # The threads of onednn do not spin for long, unless the user says so.
 if [ -e "$(find "$prefix" -name rushlight_backend_onednn.so)" ]; then
-    OMP_DISPLAY_ENV=verbose RUSHLIGHT_DEVICE=onednn expect 0 "GOMP_SPINCOUNT = '10000'" "$root/examples/linear"
+    OMP_DISPLAY_ENV=verbose RUSHLIGHT_DEVICE=onednn expect 0 "GOMP_SPINCOUNT = '3000'" "$root/examples/linear"
     GOMP_SPINCOUNT=77 OMP_DISPLAY_ENV=verbose RUSHLIGHT_DEVICE=onednn expect 0 "GOMP_SPINCOUNT = '77'" \
         "$root/examples/linear"
 fi
