@@ -77,10 +77,10 @@ const od_gemm *od_gemm_prepare(const od_gemm_shape *shape) {
         found = found->next;
     if (found == NULL && (engine != NULL || dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success) &&
         (found = calloc(1, sizeof *found)) != NULL) {
-        const int saved = od_library_begin(); /* it is going to run on one thread */
+        const od_library_state saved = od_library_begin(); /* it is going to run on one thread */
         found->shape = *shape;
         make(found);
-        od_library_end(saved);
+        od_library_end(&saved);
         found->next = *bucket;
         *bucket = found;
     }
@@ -98,7 +98,7 @@ rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scra
         {DNNL_ARG_SRC, NULL}, {DNNL_ARG_WEIGHTS, NULL}, {DNNL_ARG_DST, NULL}, {DNNL_ARG_SCRATCHPAD, NULL}};
     const const_dnnl_memory_desc_t descs[4] = {self->a, self->b, self->c, self->scratch};
     void *const at[4] = {a, b, c, scratch};
-    const int saved = od_library_begin();
+    const od_library_state saved = od_library_begin();
     int good = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success;
     for (int i = 0; i < 4 && good; i++)
         good = dnnl_memory_create(&args[i].memory, descs[i], engine, at[i]) == dnnl_success;
@@ -107,7 +107,7 @@ rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scra
     for (int i = 0; i < 4; i++)
         (void)dnnl_memory_destroy(args[i].memory);
     (void)dnnl_stream_destroy(stream);
-    od_library_end(saved);
+    od_library_end(&saved);
     return good ? RL_OK : RL_INTERNAL;
 }
 

@@ -207,11 +207,11 @@ static void run_block(void *context, int thread, int64_t unit) {
         if (status != RL_OK)
             self->status = status;
     } else if (self->reg == RL_REG_F32) {
-        const int saved = od_library_begin();
+        const od_library_state saved = od_library_begin();
         const int direct = !self->buffer_c;
         const rl_status status = library_block(&a, &b, &to, m, n, self->k, direct ? (float)self->args->alpha : 1.0f,
                                                direct ? (float)self->args->beta : 0.0f);
-        od_library_end(saved);
+        od_library_end(&saved);
         if (status != RL_OK)
             self->status = status;
     } else {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pool.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 /* libgomp's own entry points (libomp has them too). */
@@ -74,14 +76,21 @@ void od_run(int threads, int64_t units, od_unit_fn unit, void *context) {
     GOMP_parallel(work, &self, (unsigned)threads, 0);
 }
 
-int od_library_begin(void) {
-    const int saved = omp_get_max_threads();
-    if (saved != 1)
+od_library_state od_library_begin(void) {
+    od_library_state saved = {.threads = omp_get_max_threads()};
+    sigset_t all;
+    sigfillset(&all);
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}; /* a fault here must be one */
+    for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&all, own[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &saved.signals);
+    if (saved.threads != 1)
         omp_set_num_threads(1);
     return saved;
 }
 
-void od_library_end(int saved) {
-    if (saved != 1)
-        omp_set_num_threads(saved);
+void od_library_end(const od_library_state *saved) {
+    if (saved->threads != 1)
+        omp_set_num_threads(saved->threads);
+    pthread_sigmask(SIG_SETMASK, &saved->signals, NULL);
 }

@@ -7,6 +7,8 @@
 #ifndef RUSHLIGHT_BACKENDS_ONEDNN_POOL_H
 #define RUSHLIGHT_BACKENDS_ONEDNN_POOL_H
 
+#include <signal.h>
+
 #include "rushlight/backend.h"
 
 extern const rl_host *od_host; /* set by rl_backend_query */
@@ -23,8 +25,13 @@ void od_run(int threads, int64_t units, od_unit_fn unit, void *context);
 /* In a child made by fork: no threads from now on. */
 void od_stay_alone(void);
 
-/* Calls of oneDNN between these two run on the calling thread alone. */
-int od_library_begin(void);
-void od_library_end(int saved);
+/* Calls of oneDNN between these two run on the calling thread alone, and no signal comes there: kernels of oneDNN's
+ * sgemm keep an address of the heap in the stack's register, where the frame of a handler would be written. */
+typedef struct od_library_state {
+    int threads;
+    sigset_t signals;
+} od_library_state;
+od_library_state od_library_begin(void);
+void od_library_end(const od_library_state *saved);
 
 #endif

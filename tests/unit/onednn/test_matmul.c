@@ -2,14 +2,17 @@
 /* matmul against the plain kernel: small whole numbers, so that sums are exact in any order, all bytes compared. */
 #include "harness.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 
 typedef struct matmul_case {
     rl_dtype dtype;
     int64_t batch_ndim, batch[2], m, n, k;
     stride_kind kind;
     double alpha, beta;
+    int again; /* so many calls more (beta 0) */
 } matmul_case;
 
 static void whole_numbers(const twin_operand *o) {
@@ -48,7 +51,8 @@ static void run_case(const matmul_case *c) {
     args.a = a->of[0], args.b = b->of[0], args.c = out->of[0];
     assert_int_equal(rl_kernel_matmul(&host, &args), RL_OK);
     args.a = a->of[1], args.b = b->of[1], args.c = out->of[1];
-    assert_int_equal(backend->matmul(stream, &args), RL_OK);
+    for (int i = 0; i <= c->again; i++)
+        assert_int_equal(backend->matmul(stream, &args), RL_OK);
     char what[200];
     snprintf(what, sizeof what, "matmul: dtype %d, batch %d, %lld %lld %lld, strides %d, alpha %g, beta %g",
              (int)c->dtype, (int)c->batch_ndim, (long long)c->m, (long long)c->n, (long long)c->k, (int)c->kind,
@@ -94,7 +98,8 @@ static void big_products(void) {
                                         sizes[i][2],
                                         (stride_kind)kind,
                                         1.0,
-                                        kind % 2 ? 1.0 : 0.0});
+                                        kind % 2 ? 1.0 : 0.0,
+                                        0});
             }
 }
 
@@ -126,6 +131,32 @@ static void any_threads(void) {
     threads = 2;
 }
 
+static volatile sig_atomic_t signals;
+static void count_signal(int number) {
+    (void)number;
+    signals++;
+}
+
+/* A signal whose handler runs on the ordinary stack, somewhere within oneDNN: kernels of its own use the stack's
+ * register for other memory, so a handler must not run there. */
+static void signals_come_meanwhile(void) {
+    static const int64_t sizes[][3] = {{128, 512, 784}, {128, 784, 512}, {512, 784, 128}, {128, 256, 10}, {67, 67, 67}};
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART}, before;
+    struct itimerval often = {{0, 150}, {0, 150}}, never = {{0, 0}, {0, 0}};
+    seed(11);
+    signals = 0;
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+    for (int round = 0; round < 2 * COUNT(sizes); round++) {
+        const int64_t *size = sizes[round / 2];
+        run_case(&(matmul_case){
+            RL_F32, 0, {0}, size[0], size[1], size[2], round % 2 ? PERMUTED : PACKED, 1, 0, .again = 100});
+    }
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+    assert_true(signals > 10);
+}
+
 static void no_scratch_is_an_error(void) {
     const int64_t shape[2] = {100, 100};
     twin_operand *a = new_operand(RL_BF16, 2, shape, PACKED);
@@ -152,6 +183,7 @@ static void no_scratch_is_an_error(void) {
 CLONES(random_products)
 CLONES(big_products)
 CLONES(any_threads)
+CLONES(signals_come_meanwhile)
 CLONES(no_scratch_is_an_error)
 
 int main(void) {
@@ -159,6 +191,7 @@ int main(void) {
         cmocka_unit_test(random_products_of_each_clone),
         cmocka_unit_test(big_products_of_each_clone),
         cmocka_unit_test(any_threads_of_each_clone),
+        cmocka_unit_test(signals_come_meanwhile_of_each_clone),
         cmocka_unit_test(no_scratch_is_an_error_of_each_clone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
