@@ -101,9 +101,8 @@ static rl_status fill_ends(ends *self, rl_tensors outputs, rl_tensors inputs, co
     }
     for (int64_t i = 0; i < inputs.count; i++) {
         rl_tensor *input = inputs.data[i];
-        if (input == NULL || !input->requires_grad)
-            return rl_fail(RL_AUTOGRAD, "%s: input %lld %s", function, (long long)i,
-                           input ? "requires no gradient" : "is NULL");
+        if (!input->requires_grad)
+            return rl_fail(RL_AUTOGRAD, "%s: input %lld requires no gradient", function, (long long)i);
         if (edge_of(input, version_of(input), &self->targets[i]) != RL_OK)
             return rl_error_status();
     }
@@ -116,10 +115,14 @@ rl_status rl_gradients_opt(rl_tensors outputs, rl_tensors inputs, rl_tensor **ou
     ends e = {0};
     if (rl_failed() || rl_sized_take("gradients", &options, sizeof options, given) != RL_OK)
         return rl_error_status();
-    if (out_grads == NULL || outputs.count < 1 || inputs.count < 1 ||
-        (options.grad_outputs.data && options.grad_outputs.count != outputs.count))
-        return rl_fail(RL_INVALID_ARGUMENT,
-                       "gradients: needs outputs, inputs, room for the gradients, and as many grad_outputs as outputs");
+    if (out_grads == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "gradients: out_grads is NULL");
+    if (rl_tensors_check("gradients", "output", outputs, 1, UINT16_MAX) != RL_OK ||
+        rl_tensors_check("gradients", "input", inputs, 1, UINT16_MAX) != RL_OK)
+        return rl_error_status();
+    if (options.grad_outputs.data && options.grad_outputs.count != outputs.count)
+        return rl_fail(RL_INVALID_ARGUMENT, "gradients: expected as many grad_outputs as outputs, %lld, got %lld",
+                       (long long)outputs.count, (long long)options.grad_outputs.count);
     memset(out_grads, 0, sizeof *out_grads * (size_t)inputs.count);
     rl_scope scope = rl_scope_begin();
     rl_status status = ends_make(&e, outputs.count, inputs.count);

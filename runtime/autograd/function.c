@@ -94,11 +94,8 @@ rl_status rl_function_save(rl_function_call *call, rl_tensors tensors) {
         return rl_error_status();
     if (call == NULL || call->node || call->to_save)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: is to be called once, by forward", function);
-    if (tensors.count < 0 || (tensors.count > 0 && tensors.data == NULL))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: tensors are missing", function);
-    for (int64_t i = 0; i < tensors.count; i++)
-        if (tensors.data[i] == NULL)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: tensor %lld is NULL", function, (long long)i);
+    if (rl_tensors_check(function, "tensor", tensors, 0, UINT16_MAX) != RL_OK)
+        return rl_error_status();
     size_t count = (size_t)tensors.count + 1;
     call->to_save = rl_alloc_zero(count, sizeof *call->to_save, "saved tensors");
     call->saves = rl_alloc_zero(count, sizeof *call->saves, "saved tensors");
@@ -238,21 +235,32 @@ static size_t size_of(const rl_function_class *function) {
     return function->struct_size < sizeof *function ? function->struct_size : sizeof *function;
 }
 
+rl_status check_room(const char *function, rl_tensor **outputs, int64_t n_outputs, int64_t most) {
+    if (outputs == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: outputs is NULL", function);
+    if (n_outputs < 1 || n_outputs > most)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: n_outputs must lie within 1 and %lld, got %lld", function,
+                       (long long)most, (long long)n_outputs);
+    return RL_OK;
+}
+
+rl_status check_tensor_fn(const char *function, rl_tensor_fn fn, rl_tensors inputs, int64_t most_inputs,
+                          rl_tensor **outputs, int64_t n_outputs, int64_t most_outputs) {
+    if (rl_failed())
+        return rl_error_status();
+    if (fn == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: fn is NULL", function);
+    rl_status status = check_room(function, outputs, n_outputs, most_outputs);
+    return status ? status : rl_tensors_check(function, "input", inputs, 0, most_inputs);
+}
+
 static rl_status check_function(const rl_function_class *function, rl_tensors inputs, rl_tensor **outputs,
                                 int64_t n_outputs) {
     if (function == NULL || size_of(function) < offsetof(rl_function_class, destroy) || function->forward == NULL ||
         function->backward == NULL || function->name == NULL)
         return rl_fail(RL_INVALID_ARGUMENT, "function_apply: the class lacks struct_size, name, forward or backward");
-    if (outputs == NULL || n_outputs < 1 || n_outputs > UINT16_MAX)
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: needs room for 1 to %d outputs, got %lld", function->name, UINT16_MAX,
-                       (long long)n_outputs);
-    if (inputs.count < 0 || inputs.count > UINT16_MAX || (inputs.count > 0 && inputs.data == NULL))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: takes 0 to %d inputs, got %lld", function->name, UINT16_MAX,
-                       (long long)inputs.count);
-    for (int64_t i = 0; i < inputs.count; i++)
-        if (inputs.data[i] == NULL)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: input %lld is NULL", function->name, (long long)i);
-    return RL_OK;
+    rl_status status = check_room(function->name, outputs, n_outputs, UINT16_MAX);
+    return status ? status : rl_tensors_check(function->name, "input", inputs, 0, UINT16_MAX);
 }
 
 static rl_function_call *call_new(const rl_function_class *function, void *context, rl_tensors inputs) {

@@ -230,15 +230,11 @@ static rl_status run_fused(trace *self, rl_tensor_fn fn, void *context, rl_tenso
 }
 
 static rl_status check_arguments(rl_tensor_fn fn, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
-    if (rl_failed())
+    if (check_tensor_fn("fuse", fn, inputs, MOST_INPUTS, outputs, n_outputs, RL_MAX_OUTPUTS) != RL_OK)
         return rl_error_status();
-    if (fn == NULL || inputs.data == NULL || inputs.count < 1 || inputs.count > MOST_INPUTS || outputs == NULL ||
-        n_outputs < 1 || n_outputs > RL_MAX_OUTPUTS)
-        return rl_fail(RL_INVALID_ARGUMENT, "fuse: needs a function, 1 to %d inputs and room for 1 to %d outputs",
-                       MOST_INPUTS, RL_MAX_OUTPUTS);
+    if (inputs.count == 0)
+        return rl_fail(RL_INVALID_ARGUMENT, "fuse: expected 1 to %d inputs, got 0", MOST_INPUTS);
     for (int64_t i = 0; i < inputs.count; i++) {
-        if (inputs.data[i] == NULL)
-            return rl_fail(RL_INVALID_ARGUMENT, "fuse: input %lld is NULL", (long long)i);
         if (inputs.data[i]->trace)
             return rl_fail(RL_UNSUPPORTED, "fuse: input %lld belongs to a function that is being fused", (long long)i);
     }

@@ -170,14 +170,12 @@ static rl_status compare(const checker *self, rl_tensor *const *outputs, int64_t
 
 static rl_status check_inputs(const checker *self) {
     int64_t wanted = 0;
-    if (self->fn == NULL || self->inputs.count < 1 || self->inputs.count > RL_MAX_INPUTS || self->n_outputs < 1 ||
-        self->n_outputs > RL_MAX_OUTPUTS * 4)
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: needs a function, 1 to %d inputs and 1 to %d outputs", self->name,
-                       RL_MAX_INPUTS, RL_MAX_OUTPUTS * 4);
+    rl_tensor *room[1]; /* there is room for the outputs: not the caller's */
+    if (check_tensor_fn(self->name, self->fn, self->inputs, RL_MAX_INPUTS, room, self->n_outputs, RL_MAX_OUTPUTS * 4) !=
+        RL_OK)
+        return rl_error_status();
     for (int64_t i = 0; i < self->inputs.count; i++) {
         const rl_tensor *t = self->inputs.data[i];
-        if (t == NULL)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: input %lld is NULL", self->name, (long long)i);
         if (t->requires_grad && t->dtype != RL_F64)
             return rl_fail(RL_DTYPE_MISMATCH, "%s: input %lld must be float64, is %s", self->name, (long long)i,
                            rl_dtype_name((rl_dtype)t->dtype));

@@ -183,6 +183,11 @@ bool trace_call(rl_call *call, int opcode, rl_status *out_status);
 /* Functions that are run again in the backward (replay.c)
  * -------------------------------------------------------------- */
 
+/* What every function that is given room for outputs checks, and every one that is given a function of tensors. */
+rl_status check_room(const char *function, rl_tensor **outputs, int64_t n_outputs, int64_t most);
+rl_status check_tensor_fn(const char *function, rl_tensor_fn fn, rl_tensors inputs, int64_t most_inputs,
+                          rl_tensor **outputs, int64_t n_outputs, int64_t most_outputs);
+
 typedef struct replay replay;
 /* Before fn runs for the first time. NULL where gradients are not recorded, or on failure. */
 replay *replay_begin(const char *name, rl_tensor_fn fn, void *context, rl_tensors inputs);

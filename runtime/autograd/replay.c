@@ -341,15 +341,8 @@ static rl_status run_checkpoint(replay *self, rl_tensor **outputs, bool *differe
 
 rl_status rl_checkpoint(rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
     static const char name[] = "CheckpointFunctionBackward";
-    if (rl_failed())
+    if (check_tensor_fn("checkpoint", fn, inputs, UINT16_MAX, outputs, n_outputs, UINT16_MAX) != RL_OK)
         return rl_error_status();
-    if (fn == NULL || outputs == NULL || n_outputs < 1 || n_outputs > UINT16_MAX || inputs.count < 0 ||
-        (inputs.count > 0 && inputs.data == NULL))
-        return rl_fail(RL_INVALID_ARGUMENT, "checkpoint: needs a function, inputs and room for 1 to %d outputs",
-                       UINT16_MAX);
-    for (int64_t i = 0; i < inputs.count; i++)
-        if (inputs.data[i] == NULL)
-            return rl_fail(RL_INVALID_ARGUMENT, "checkpoint: input %lld is NULL", (long long)i);
     if (!rl_recording_)
         return call_tensor_fn("checkpoint", fn, context, inputs, outputs, n_outputs);
     bool *differentiable = rl_alloc_zero((size_t)n_outputs, sizeof *differentiable, "a checkpoint");

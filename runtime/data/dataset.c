@@ -121,9 +121,8 @@ rl_dataset *rl_dataset_of_tensors(rl_tensors tensors) {
     int64_t size;
     if (rl_failed())
         return NULL;
-    if (tensors.count < 1 || tensors.count > RL_DATASET_FIELDS)
-        return rl_fail_null(RL_INVALID_ARGUMENT, "dataset_of_tensors: expected 1 to %d tensors, got %lld",
-                            RL_DATASET_FIELDS, (long long)tensors.count);
+    if (rl_tensors_check("dataset_of_tensors", "tensor", tensors, 1, RL_DATASET_FIELDS) != RL_OK)
+        return NULL;
     if (!(self = rl_alloc_zero(1, sizeof *self, "dataset")))
         return NULL;
     size = tensors.data[0] && tensors.data[0]->ndim > 0 ? tensors.data[0]->shape[0] : 0;

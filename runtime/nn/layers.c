@@ -170,6 +170,9 @@ static const rl_module_class sequential_class = {sizeof(rl_module_class), "Seque
 rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count) {
     rl_module *self = rl_module_new(&sequential_class);
     char name[24];
+    if (self && (count < 0 || (count > 0 && modules == NULL)))
+        return rl_fail_null(RL_INVALID_ARGUMENT, "sequential: got %lld modules at %s", (long long)count,
+                            modules ? "their address" : "NULL");
     for (int64_t i = 0; self && i < count; i++) {
         snprintf(name, sizeof name, "%lld", (long long)i);
         if (!rl_module_add(self, name, modules[i]))

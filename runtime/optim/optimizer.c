@@ -31,10 +31,10 @@ static void optimizer_destroy(rl_object *object) {
 static const rl_object_class optimizer_class = {"optimizer", optimizer_destroy};
 
 static rl_status add_parameters(rl_optimizer *self, rl_tensors parameters) {
+    if (rl_tensors_check(self->rule->name, "parameter", parameters, 0, INT32_MAX) != RL_OK)
+        return rl_error_status();
     for (int64_t i = 0; i < parameters.count; i++) {
         rl_tensor *p = parameters.data[i];
-        if (!p)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld is NULL", self->rule->name, (long long)i);
         if (!rl_tensor_is_leaf(p) || !rl_dtype_is_float((rl_dtype)p->dtype))
             return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld must be a leaf of floating dtype", self->rule->name,
                            (long long)i);

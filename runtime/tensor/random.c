@@ -69,8 +69,10 @@ rl_generator *rl_generator_new(uint64_t seed) {
 
 void rl_generator_get_state(const rl_generator *self, uint64_t *out_seed, uint64_t *out_offset) {
     self = self ? self : rl_generator_default();
-    *out_seed = __atomic_load_n(&self->seed, __ATOMIC_RELAXED);
-    *out_offset = atomic_load_explicit(&self->offset, memory_order_relaxed);
+    if (out_seed)
+        *out_seed = __atomic_load_n(&self->seed, __ATOMIC_RELAXED);
+    if (out_offset)
+        *out_offset = atomic_load_explicit(&self->offset, memory_order_relaxed);
 }
 
 void rl_generator_set_state(rl_generator *self, uint64_t seed, uint64_t offset) {

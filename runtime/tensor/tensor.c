@@ -103,3 +103,16 @@ uint32_t rl_tensor_version(const rl_tensor *self) {
 bool rl_tensor_shares_storage(const rl_tensor *self, const rl_tensor *other) {
     return self && other && self->storage && self->storage == other->storage;
 }
+
+rl_status rl_tensors_check(const char *function, const char *noun, rl_tensors list, int64_t least, int64_t most) {
+    if (list.count < least || list.count > most)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: expected %lld to %lld %ss, got %lld", function, (long long)least,
+                       (long long)most, noun, (long long)list.count);
+    if (list.count > 0 && list.data == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: got %lld %ss at NULL", function, (long long)list.count, noun);
+    for (int64_t i = 0; i < list.count; i++) {
+        if (list.data[i] == NULL)
+            return rl_fail(RL_INVALID_ARGUMENT, "%s: %s %lld is NULL", function, noun, (long long)i);
+    }
+    return RL_OK;
+}

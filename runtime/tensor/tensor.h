@@ -112,6 +112,9 @@ struct rl_generator {
  */
 void rl_generator_take(rl_generator *self, int64_t numel, uint64_t *out_seed, uint64_t *out_offset);
 
+/* A list of `least` to `most` tensors, none of them NULL; else an error that speaks of a `noun` ("input"). */
+rl_status rl_tensors_check(const char *function, const char *noun, rl_tensors list, int64_t least, int64_t most);
+
 static inline void rl_tensor_changed(rl_tensor *self, const char *op) {
     atomic_fetch_add_explicit(&self->storage->version, 1, memory_order_relaxed);
     self->storage->changed_by = op;

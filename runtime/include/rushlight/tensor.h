@@ -160,7 +160,8 @@ RL_API void rl_manual_seed(uint64_t seed);
 /* A generator of its own: Philox 4x32-10 with this seed. */
 RL_API rl_generator *rl_generator_new(uint64_t seed);
 RL_API rl_generator *rl_generator_default(void);
-/* Seed, and the counter of blocks drawn: all the state there is. */
+/* Seed, and the counter of blocks drawn: all the state there is. self NULL: the default generator; an out that is NULL
+ * is left out. */
 RL_API void rl_generator_get_state(const rl_generator *self, uint64_t *out_seed, uint64_t *out_offset);
 RL_API void rl_generator_set_state(rl_generator *self, uint64_t seed, uint64_t offset);
 

@@ -176,9 +176,21 @@ static void test_checkpoint(void **state) {
         assert_false(rl_tensor_requires_grad(y[0]));
     }
     rl_checkpoint(NULL, NULL, RL_TENSORS(in), y, 1);
-    FAILED_WITH(RL_INVALID_ARGUMENT, "checkpoint: needs a function");
+    FAILED_WITH(RL_INVALID_ARGUMENT, "checkpoint: fn is NULL");
     rl_checkpoint(layer_fn, &self, RL_TENSORS(in, NULL), y, 1);
     FAILED_WITH(RL_INVALID_ARGUMENT, "input 1 is NULL");
+    rl_checkpoint(layer_fn, &self, ((rl_tensors){NULL, 2}), y, 1);
+    FAILED_WITH(RL_INVALID_ARGUMENT, "checkpoint: got 2 inputs at NULL");
+    rl_checkpoint(layer_fn, &self, RL_TENSORS(in), NULL, 1);
+    FAILED_WITH(RL_INVALID_ARGUMENT, "checkpoint: outputs is NULL");
+    rl_checkpoint(layer_fn, &self, RL_TENSORS(in), y, 0);
+    FAILED_WITH(RL_INVALID_ARGUMENT, "checkpoint: n_outputs must lie within 1 and 65535, got 0");
+    rl_gradients_opt((rl_tensors){NULL, 1}, RL_TENSORS(in), y, NULL);
+    FAILED_WITH(RL_INVALID_ARGUMENT, "gradients: got 1 outputs at NULL");
+    rl_gradients_opt(RL_TENSORS(in), (rl_tensors){NULL, 1}, y, NULL);
+    FAILED_WITH(RL_INVALID_ARGUMENT, "gradients: got 1 inputs at NULL");
+    rl_gradients_opt(RL_TENSORS(in), RL_TENSORS(in), NULL, NULL);
+    FAILED_WITH(RL_INVALID_ARGUMENT, "gradients: out_grads is NULL");
 }
 
 /* What the second run of a checkpoint finds at its context must live: here it is a global. */
@@ -306,7 +318,7 @@ static void test_fuse_errors(void **state) {
     rl_fuse(noise_fn, NULL, RL_TENSORS(rl_ones(RL_DIMS(4), .dtype = RL_F64)), y, 1);
     NO_ERROR(); /* random numbers that do not depend on what is traced are drawn as ever */
     rl_fuse(NULL, NULL, RL_TENSORS(x), y, 1);
-    FAILED_WITH(RL_INVALID_ARGUMENT, "needs a function");
+    FAILED_WITH(RL_INVALID_ARGUMENT, "fn is NULL");
     rl_fuse(sum_fn, NULL, RL_TENSORS(NULL), y, 1);
     FAILED_WITH(RL_INVALID_ARGUMENT, "input 0 is NULL");
     HAS(x, 1, 2);

@@ -89,7 +89,7 @@ static void test_errors(void **state) {
     rl_gradcheck_opt(sum_fn, NULL, RL_TENSORS(rl_requires_grad(rl_ones(RL_DIMS(2)), true)), 1, NULL);
     FAILED_WITH(RL_DTYPE_MISMATCH, "input 0 must be float64, is float32");
     rl_gradcheck_opt(NULL, NULL, RL_TENSORS(x), 1, NULL);
-    FAILED_WITH(RL_INVALID_ARGUMENT, "needs a function");
+    FAILED_WITH(RL_INVALID_ARGUMENT, "fn is NULL");
     rl_gradcheck_opt(nothing, NULL, RL_TENSORS(x), 1, NULL);
     FAILED_WITH(RL_INVALID_ARGUMENT, "gave no output 0");
     rl_gradgradcheck_opt(sum_fn, CONSTANT(3), RL_TENSORS(x), 1, NULL);

@@ -148,6 +148,8 @@ static void test_refuses(void **state) {
     expect(RL_INVALID_ARGUMENT, "dataset");
     assert_null(rl_dataset_slice(numbers(), 20, 4));
     expect(RL_INDEX_OUT_OF_RANGE, "23");
+    assert_null(rl_dataset_of_tensors((rl_tensors){NULL, 2}));
+    expect(RL_INVALID_ARGUMENT, "dataset_of_tensors: got 2 tensors at NULL");
     assert_null(rl_dataset_of_tensors(RL_TENSORS(rl_zeros(RL_DIMS(3)), rl_zeros(RL_DIMS(4)))));
     expect(RL_SHAPE_MISMATCH, "4");
     assert_false(rl_loader_next2(rl_loader_new(numbers()), &x, &y));

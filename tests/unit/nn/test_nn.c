@@ -54,6 +54,9 @@ static void test_linear(void **state) {
     rl_error_clear();
     rl_nn_linear(-1, 2);
     expect(RL_INVALID_ARGUMENT, "features");
+    rl_nn_sequential_of(NULL, 2);
+    expect(RL_INVALID_ARGUMENT, "sequential: got 2 modules at NULL");
+    rl_generator_get_state(rl_generator_default(), NULL, NULL); /* what is not asked for is not given */
 }
 
 static void test_activations(void **state) {
