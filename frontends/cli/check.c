@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `rushlight check`: the conformance suite (tests/conformance) against one plugin. */
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "conformance.h"
@@ -9,13 +11,30 @@ static int run_check(int argc, char **argv);
 
 const command command_check = {
     "check", "how far a backend keeps the plugin ABI",
-    "usage: rushlight check [--verbose] [--abi-only] PATH.so\n\n"
-    "Runs the conformance suite against the backend in PATH.so: lifecycle, memory, streams and events, errors, every\n"
+    "usage: rushlight check [--verbose] [--abi-only] PATH.so|NAME\n\n"
+    "Runs the conformance suite against the backend in PATH.so, or the one that was found under NAME: lifecycle, "
+    "memory, streams and events, errors, every\n"
     "primitive with guard zones around every buffer, every op, gradcheck and lockstep, all against the reference.\n"
     "Prints what fails, a table (sections by dtypes) and a score. Status 0 where all passed.\n\n"
     "  --verbose    name every check\n"
     "  --abi-only   only what speaks to the backend's table, nothing through the runtime\n",
     run_check};
+
+/* The operand is a path, or the name of a backend that was found; NULL where it is the one that is built in. */
+static const char *path_of(const char *operand) {
+    rl_load_record record = {.struct_size = sizeof record};
+    if (strchr(operand, '/') || access(operand, F_OK) == 0)
+        return operand;
+    for (size_t i = 0; rl_load_report_get(i, &record); i++) {
+        if (strcmp(record.name, operand) != 0)
+            continue;
+        if (*record.path == '/')
+            return record.path;
+        fprintf(stderr, "rushlight: %s is built in: it is what the others are held against\n", operand);
+        return NULL;
+    }
+    return operand;
+}
 
 static int run_check(int argc, char **argv) {
     conformance_options options = {0};
@@ -29,6 +48,9 @@ static int run_check(int argc, char **argv) {
         return status;
     if (count == 0)
         return usage_error(&command_check, "needs the path of a backend");
+    operand = path_of(operand);
+    if (!operand)
+        return EXIT_FAILED;
     if (rl_backend_examine(operand))
         return report_error();
     char *path = realpath(operand, NULL); /* dlopen would look for a bare name elsewhere */

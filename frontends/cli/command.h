@@ -62,6 +62,8 @@ bool interrupted(void);
 
 /* A JSON string with its quotes. */
 void print_json_string(FILE *out, const char *text);
+/* `, "name": number` in that format; null where it is NaN. */
+void print_json_number(FILE *out, const char *name, double number, const char *format);
 
 /* Models and training (train.c)
  * ---------------------------------------------------------------------------------------------------- */
@@ -78,9 +80,12 @@ typedef struct train_result {
     int64_t epochs;        /* that were completed */
     int64_t images;        /* trained on */
     double seconds;        /* of training alone */
-    double loss, accuracy; /* mean of the last epoch; of the test set, after it */
+    double loss, accuracy; /* mean of the last epoch; of the test set, after it; NaN where there was none */
     bool interrupted;
 } train_result;
+
+/* Of training alone; NaN where there was none. */
+double images_per_second(const train_result *self);
 
 extern const train_options train_defaults;
 /* The folder of the data: the option, or where Debian's package puts it. */

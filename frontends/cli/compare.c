@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* compare: the same work on several devices, in one table. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,10 +52,6 @@ static void run_row(row *self, const train_options *options, int points, int eve
     rl_error_clear();
 }
 
-static double images_per_second(const row *self) {
-    return self->trained.seconds > 0.0 ? (double)self->trained.images / self->trained.seconds : 0.0;
-}
-
 static void print_table(const row *rows, int count, int64_t train_size) {
     printf("\n%-12s %12s %9s %12s %28s\n", "device", "images/s", "epochs", "accuracy", "from ref: loss, gradients");
     for (int i = 0; i < count; i++) {
@@ -63,8 +60,12 @@ static void print_table(const row *rows, int count, int64_t train_size) {
             printf("%-12s failed: %s\n", rl_device_name(r->device), r->failure);
             continue;
         }
-        printf("%-12s %12.0f %9.2f %10.2f %%", rl_device_name(r->device), images_per_second(r),
-               train_size ? (double)r->trained.images / (double)train_size : 0.0, 100.0 * r->trained.accuracy);
+        printf("%-12s %12.0f %9.2f", rl_device_name(r->device), images_per_second(&r->trained),
+               train_size ? (double)r->trained.images / (double)train_size : 0.0);
+        if (isnan(r->trained.accuracy))
+            printf("%12s", "-");
+        else
+            printf("%10.2f %%", 100.0 * r->trained.accuracy);
         if (r->is_reference)
             printf("%28s\n", "is ref");
         else
@@ -80,10 +81,13 @@ static void print_table_json(const row *rows, int count) {
         print_json_string(stdout, rl_device_name(r->device));
         printf(", \"failure\": ");
         print_json_string(stdout, r->failure);
-        printf(", \"images_per_second\": %.1f, \"images\": %lld, \"epochs\": %lld, \"accuracy\": %.4f, \"points\": %d, "
-               "\"loss_difference\": %.3e, \"gradient_difference\": %.3e}",
-               images_per_second(r), (long long)r->trained.images, (long long)r->trained.epochs, r->trained.accuracy,
-               r->apart.points, r->apart.loss, r->apart.gradient);
+        print_json_number(stdout, "images_per_second", images_per_second(&r->trained), "%.1f");
+        printf(", \"images\": %lld, \"epochs\": %lld", (long long)r->trained.images, (long long)r->trained.epochs);
+        print_json_number(stdout, "accuracy", r->trained.accuracy, "%.4f");
+        printf(", \"points\": %d", r->apart.points);
+        print_json_number(stdout, "loss_difference", r->apart.loss, "%.3e");
+        print_json_number(stdout, "gradient_difference", r->apart.gradient, "%.3e");
+        printf("}");
     }
     printf("\n]\n");
 }
@@ -108,8 +112,10 @@ static int run_compare(int argc, char **argv) {
         count;
     if (status || done)
         return status;
-    if (!task || strcmp(task, "fashion-mnist") != 0)
-        return usage_error(&command_compare, "compares on fashion-mnist, got '%.60s'", task ? task : "");
+    if (!task)
+        return usage_error(&command_compare, "needs the name of the data: fashion-mnist");
+    if (strcmp(task, "fashion-mnist") != 0)
+        return usage_error(&command_compare, "compares on fashion-mnist, got '%.60s'", task);
     if (strcmp(o.model, "mlp") != 0)
         return usage_error(&command_compare, "no model '%.60s'; there is: mlp", o.model);
     if ((count = choose_devices(devices, rows)) < 0)

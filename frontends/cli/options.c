@@ -34,11 +34,11 @@ static int parse_number(const command *about, const option_spec *spec, const cha
     } else {
         real = strtod(text, &end);
     }
-    if (end == text || *end || errno == ERANGE || !isfinite(real))
+    if (end == text || *end || isnan(real))
         return usage_error(about, "%s takes %s, got '%.60s'", spec->name,
                            spec->kind == OPTION_INT ? "a whole number" : "a number", text);
-    if (real < spec->low || real > spec->high)
-        return usage_error(about, "%s must lie within %.10g and %.10g, got %.60s", spec->name, spec->low, spec->high,
+    if (errno == ERANGE || real < spec->low || real > spec->high)
+        return usage_error(about, "%s must lie within %.0f and %.0f, got %.60s", spec->name, spec->low, spec->high,
                            text);
     if (spec->kind == OPTION_INT)
         *(int64_t *)spec->target = whole;

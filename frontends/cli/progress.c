@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -82,4 +83,11 @@ void print_json_string(FILE *out, const char *text) {
             fputc(*c, out);
     }
     fputc('"', out);
+}
+
+void print_json_number(FILE *out, const char *name, double number, const char *format) {
+    char text[64] = "null";
+    if (!isnan(number))
+        snprintf(text, sizeof text, format, number);
+    fprintf(out, ", \"%s\": %s", name, text);
 }

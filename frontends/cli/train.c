@@ -80,6 +80,10 @@ typedef struct training {
     train_result *result;
 } training;
 
+double images_per_second(const train_result *self) {
+    return self->seconds > 0.0 ? (double)self->images / self->seconds : (double)NAN;
+}
+
 static double accuracy(training *self) {
     int64_t right = 0, seen = 0;
     rl_tensor *x, *y;
@@ -94,7 +98,7 @@ static double accuracy(training *self) {
             break;
     }
     rl_module_train(self->net, true);
-    return seen ? (double)right / (double)seen : 0.0;
+    return seen && !interrupted() ? (double)right / (double)seen : (double)NAN;
 }
 
 static bool out_of_time(const training *self) {
@@ -147,7 +151,7 @@ static rl_status train_epoch(training *self, int64_t epoch) {
     progress_end(&bar);
     if (rl_failed())
         return rl_error_status();
-    self->result->loss = done ? rl_item(loss_sum) / (double)done : 0.0; /* waits for the device */
+    self->result->loss = done ? rl_item(loss_sum) / (double)done : (double)NAN; /* waits for the device */
     self->result->seconds += seconds_now() - started;
     if (done == batches) {
         (void)rl_loader_set_epoch(self->train, epoch + 1);
@@ -166,8 +170,7 @@ static rl_status train_epochs(training *self) {
         if (!self->options->quiet && !rl_failed()) {
             fprintf(self->options->json ? stderr : stdout,
                     "epoch %lld  loss %.4f  test accuracy %.2f %%  %.0f images/s\n", (long long)epoch + 1,
-                    self->result->loss, 100.0 * self->result->accuracy,
-                    self->result->seconds > 0.0 ? (double)self->result->images / self->result->seconds : 0.0);
+                    self->result->loss, 100.0 * self->result->accuracy, images_per_second(self->result));
             fflush(stdout);
         }
     }
@@ -178,7 +181,7 @@ static rl_status train_epochs(training *self) {
 rl_status train(const train_options *options, rl_device *device, train_result *out_result) {
     training self = {.options = options, .result = out_result};
     const char *folder = data_folder(options);
-    memset(out_result, 0, sizeof *out_result);
+    *out_result = (train_result){.loss = (double)NAN, .accuracy = (double)NAN};
     RL_SCOPE();
     rl_manual_seed((uint64_t)options->seed);
     self.net = model_new(options->model);
@@ -196,6 +199,13 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
     self.started = seconds_now();
     if (train_epochs(&self))
         return rl_error_status();
+    if (options->epochs == 0) { /* how good is what was loaded? */
+        out_result->accuracy = accuracy(&self);
+        if (!options->quiet && !rl_failed() && !interrupted())
+            fprintf(options->json ? stderr : stdout, "test accuracy %.2f %%\n", 100.0 * out_result->accuracy);
+    }
+    if (rl_failed())
+        return rl_error_status();
     return options->save ? save_all(options->save, self.net, self.optimizer) : RL_OK;
 }
 
@@ -210,11 +220,12 @@ static void print_result_json(const train_options *options, rl_device *device, c
     print_json_string(stdout, options->model);
     printf(", \"device\": ");
     print_json_string(stdout, rl_device_name(device));
-    printf(", \"epochs\": %lld, \"images\": %lld, \"seconds\": %.3f, \"images_per_second\": %.1f, \"loss\": %.6f, "
-           "\"accuracy\": %.4f, \"interrupted\": %s}\n",
-           (long long)r->epochs, (long long)r->images, r->seconds,
-           r->seconds > 0.0 ? (double)r->images / r->seconds : 0.0, r->loss, r->accuracy,
-           r->interrupted ? "true" : "false");
+    printf(", \"epochs\": %lld, \"images\": %lld, \"seconds\": %.3f", (long long)r->epochs, (long long)r->images,
+           r->seconds);
+    print_json_number(stdout, "images_per_second", images_per_second(r), "%.1f");
+    print_json_number(stdout, "loss", r->loss, "%.6f");
+    print_json_number(stdout, "accuracy", r->accuracy, "%.4f");
+    printf(", \"interrupted\": %s}\n", r->interrupted ? "true" : "false");
 }
 
 static int run_train(int argc, char **argv) {
@@ -234,9 +245,11 @@ static int run_train(int argc, char **argv) {
                                          &task, 1, &operands, &done);
     if (status || done)
         return status;
-    if (!task || strcmp(task, "fashion-mnist") != 0)
+    if (!task)
+        return usage_error(&command_train, "needs the name of the data: fashion-mnist");
+    if (strcmp(task, "fashion-mnist") != 0)
         return usage_error(&command_train, "trains fashion-mnist (or, with --data, what has its form), got '%.60s'",
-                           task ? task : "");
+                           task);
     if (!model_named(o.model))
         return usage_error(&command_train, "no model '%.60s'; there is: mlp", o.model);
     device = o.device ? rl_device_get(o.device) : rl_device_default();
@@ -258,7 +271,7 @@ const command command_train = {
     "usage: rushlight train fashion-mnist [options]\n\n"
     "Trains a network with Adam and prints loss, test accuracy and images per second of each epoch.\n\n"
     "  --model NAME    mlp: 784-512-256-10 with ReLU (default)\n"
-    "  --epochs N      passes over the training set (5)\n"
+    "  --epochs N      passes over the training set (5); 0: only the test accuracy of what --load gives\n"
     "  --batch N       images of a step (128)\n"
     "  --lr X          learning rate at first; it falls to 0 along a cosine over all epochs (0.001)\n"
     "  --seed N        of weights and order (0)\n"

@@ -8,9 +8,9 @@
 /* X(NAME, "default", "meaning") */
 #define RL_ENV_LIST(X)                                                                                                 \
     X(DEVICE, "the usable device of highest rank", "device that tensors are made on: ref, onednn, onednn:0 ...")       \
-    X(BACKEND_PATH, "", "files and folders with further backends, separated by ':'")                                   \
+    X(BACKEND_PATH, "", "absolute paths of further backends, files and folders, by ':'")                               \
     X(THREADS, "the cores this process may run on", "threads of a host backend, 1 to 1024")                            \
-    X(VERBOSE, "", "log topics to stderr, separated by ',': load, dispatch, memory, all")                              \
+    X(VERBOSE, "", "log topics to stderr, separated by ',': load, dispatch, memory, backend, all")                     \
     X(QUIET, "0", "1: do not say which device was chosen")                                                             \
     X(STRICT, "0", "1: an op that would compute on the host instead of the device is an error")                        \
     X(CACHE, "$XDG_CACHE_HOME/rushlight", "folder of the kernel cache")                                                \

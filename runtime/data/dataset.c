@@ -200,8 +200,8 @@ rl_dataset *rl_dataset_mnist(const char *folder, bool train) {
     mnist *self;
     if (rl_failed())
         return NULL;
-    if (!folder)
-        return rl_fail_null(RL_INVALID_ARGUMENT, "dataset_mnist: folder is NULL");
+    if (!folder || !*folder)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "dataset_mnist: folder is %s", folder ? "empty" : "NULL");
     if (!(self = rl_alloc_zero(1, sizeof *self, "dataset")))
         return NULL;
     if (mnist_read(folder, train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte", 3, shape, &self->images) ||
@@ -213,6 +213,11 @@ rl_dataset *rl_dataset_mnist(const char *folder, bool train) {
         mnist_destroy(self);
         return rl_fail_null(RL_BAD_FORMAT, "dataset_mnist: %s has %lld images and %lld labels", folder,
                             (long long)shape[0], (long long)count[0]);
+    }
+    if (shape[0] == 0 || shape[1] == 0 || shape[2] == 0) {
+        mnist_destroy(self);
+        return rl_fail_null(RL_BAD_FORMAT, "dataset_mnist: %s has %lld %s images of %lld x %lld, expected some", folder,
+                            (long long)shape[0], train ? "training" : "test", (long long)shape[1], (long long)shape[2]);
     }
     self->pixels = (size_t)shape[1] * (size_t)shape[2];
     fields[0].shape[1] = shape[1];

@@ -38,12 +38,13 @@ static bool matches(const char *file) {
  */
 
 /* Writable by everybody, or owned by somebody else: others could put their code into this process. */
-static const char *distrust(const struct stat *info) {
-    if (info->st_uid != 0 && info->st_uid != geteuid())
+static const char *distrust(const struct stat *info, const char **out_hint) {
+    if (info->st_uid != 0 && info->st_uid != geteuid()) {
+        *out_hint = "make it yours, or root's: chown";
         return "is owned by another user";
-    if (info->st_mode & S_IWOTH)
-        return "is writable by everybody";
-    return NULL;
+    }
+    *out_hint = "chmod o-w";
+    return info->st_mode & S_IWOTH ? "is writable by everybody" : NULL;
 }
 
 /* [offset, offset + size) lies within the file. */
@@ -91,15 +92,15 @@ static refusal refuse(rl_status status, const char *hint, const char *format, ..
 
 static refusal examine_file(const char *path) {
     struct stat info;
-    const char *complaint;
+    const char *complaint, *hint;
     refusal result = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     if (fd < 0 || fstat(fd, &info) != 0)
         result = refuse(errno == ENOENT ? RL_NOT_FOUND : RL_IO_ERROR, "", "it cannot be opened: %s", strerror(errno));
     else if (!S_ISREG(info.st_mode))
         result = refuse(RL_BAD_FORMAT, "", "it is no regular file");
-    else if ((complaint = distrust(&info)) != NULL)
-        result = refuse(RL_INVALID_ARGUMENT, "chmod o-w, or own it", "it %s", complaint);
+    else if ((complaint = distrust(&info, &hint)) != NULL)
+        result = refuse(RL_INVALID_ARGUMENT, hint, "it %s", complaint);
     else if ((complaint = check_elf(fd, (uint64_t)info.st_size)) != NULL)
         result = refuse(RL_BAD_FORMAT, "build or copy it again", "%s", complaint);
     if (fd >= 0)
@@ -115,11 +116,10 @@ static refusal examine_folder(const char *path) {
     size_t length = slash == path ? 1 : (size_t)(slash - path);
     memcpy(folder, path, length);
     folder[length] = '\0';
-    const char *complaint = stat(folder, &info) == 0 ? distrust(&info) : NULL;
+    const char *hint = "", *complaint = stat(folder, &info) == 0 ? distrust(&info, &hint) : NULL;
     if (complaint && (info.st_mode & S_ISVTX) && (info.st_uid == 0 || info.st_uid == geteuid()))
         complaint = NULL; /* as /tmp: others cannot replace files in it */
-    return complaint ? refuse(RL_INVALID_ARGUMENT, "chmod o-w the folder, or own it", "its folder %s", complaint)
-                     : (refusal){0};
+    return complaint ? refuse(RL_INVALID_ARGUMENT, hint, "its folder %s", complaint) : (refusal){0};
 }
 
 /* All that can be known of a file before it is opened; `absolute` has room for PATH_MAX and gets where it is, or "". */

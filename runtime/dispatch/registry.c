@@ -198,6 +198,8 @@ bool rl_registry_admit(const rl_backend *table, void *library, size_t record) {
         entry_free(self);
         return false;
     }
+    rl_log(RL_LOG_INFO, "load", "backend %s: %u device%s", self->api.name, self->n_devices,
+           self->n_devices == 1 ? "" : "s");
     rl_registry_entry **last = &registry.backends;
     while (*last)
         last = &(*last)->next;

@@ -89,6 +89,8 @@ typedef struct rl_ints {
 } rl_ints;
 #define RL_DIMS(...)                                                                                                   \
     ((rl_ints){(const int64_t[]){__VA_ARGS__}, (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))})
+/* The same of `count` integers at `data`, known only at run time. */
+#define RL_INTS(data, count) ((rl_ints){(data), (count)})
 /* The empty list: the shape of a 0-dimensional tensor. */
 #define RL_NO_DIMS ((rl_ints){(const int64_t[]){0}, 0})
 

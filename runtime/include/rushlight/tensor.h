@@ -40,6 +40,9 @@ typedef struct rl_tensors {
     ((rl_tensors){(rl_tensor *const[]){__VA_ARGS__},                                                                   \
                   (int64_t)(sizeof((rl_tensor *const[]){__VA_ARGS__}) / sizeof(rl_tensor *))})
 
+/* The same of `count` tensors at `data`, known only at run time. */
+#define RL_TENSORS_AT(data, count) ((rl_tensors){(data), (count)})
+
 /* Any argument or result of an op. Borrows what it points to. */
 typedef struct rl_value {
     rl_value_kind kind;

@@ -64,6 +64,10 @@ static void copies_in_and_out(void **state) {
     assert_int_equal(rl_tensor_version(t), 1);
     assert_int_equal(rl_tensor_write(t, six, sizeof six), RL_OK);
     assert_int_equal(rl_tensor_version(view), 2); /* of one storage */
+    const int64_t sizes[] = {2, 3};
+    rl_tensor *const list[] = {t, t};
+    assert_int_equal(rl_tensor_numel(rl_zeros(RL_INTS(sizes, 2))), 6);
+    assert_int_equal(rl_tensor_size(rl_cat(RL_TENSORS_AT(list, 2)), 0), 4);
     /* Of none there is nothing to copy. */
     rl_tensor *empty = rl_tensor_from_data(NULL, RL_DIMS(0, 3), RL_F32, device);
     assert_int_equal(rl_tensor_read(empty, NULL, 0), RL_OK);
