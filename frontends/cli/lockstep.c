@@ -48,6 +48,12 @@ static double forward_backward(rl_module *net, rl_tensor *x, rl_tensor *y) {
     return rl_item(loss);
 }
 
+/* NaN is larger than all. */
+static void keep_largest(double *largest, double difference) {
+    if (!isnan(*largest) && !(difference <= *largest))
+        *largest = difference;
+}
+
 static rl_status compare_point(pair *self, rl_tensor *x, rl_tensor *y, double loss, lockstep_result *result) {
     double other_loss, difference;
     RL_SCOPE();
@@ -60,14 +66,12 @@ static rl_status compare_point(pair *self, rl_tensor *x, rl_tensor *y, double lo
     if (rl_failed())
         return rl_error_status();
     difference = fabs(other_loss - loss) / (fabs(loss) > 0.0 ? fabs(loss) : 1.0);
-    if (!(difference <= result->loss))
-        result->loss = difference;
+    keep_largest(&result->loss, difference);
     for (int64_t i = 0; i < self->count; i++) {
         if (relative_difference(rl_grad(self->other_parameters[i]), rl_grad(self->reference_parameters[i]),
                                 &difference))
             return rl_error_status();
-        if (!(difference <= result->gradient))
-            result->gradient = difference;
+        keep_largest(&result->gradient, difference);
     }
     result->points++;
     return RL_OK;

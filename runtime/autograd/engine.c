@@ -186,8 +186,8 @@ static rl_status accumulate(rl_tensor *leaf, rl_tensor *gradient) {
     assert(gradient != NULL);
     pthread_mutex_lock(lock_of(leaf));
     rl_tensor *old = rl_grad(leaf);
-    if (rl_recording_)
-        fresh = old ? rl_add(old, gradient) : gradient;
+    if (rl_recording_) /* others may hold the gradient, and change it */
+        fresh = old ? rl_add(old, gradient) : is_ours_alone(gradient) ? gradient : rl_clone(gradient);
     else if (old)
         fresh = rl_add_(old, gradient);
     else
@@ -269,6 +269,8 @@ static rl_status run_waiting(engine *self, waiting *w) {
     rl_tensor **grads = waiting_grads(w);
     rl_status status = RL_OK;
     hook **hooks = w->node ? &w->node->hooks : w->leaf->autograd ? &w->leaf->autograd->hooks : NULL;
+    if (self->walk->inner && (w->node == NULL || w->node->sequence <= self->walk->floor))
+        hooks = NULL;
     for (int i = 0; i < waiting_count(w) && status == RL_OK; i++) {
         if (grads[i] == NULL)
             continue;

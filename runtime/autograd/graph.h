@@ -213,6 +213,7 @@ typedef struct walk {
     rl_tensor **target_grads; /* filled with one count each */
     int64_t n_targets;
     uint64_t floor; /* nodes up to this sequence are not walked, only reached */
+    bool inner;     /* a walk within a node of another, which reaches the same leaves and nodes: hooks are its affair */
     bool retain_graph, create_graph;
 } walk;
 rl_status engine_run(const walk *what);

@@ -216,6 +216,7 @@ static rl_status walk_again(replay_node *self, const second_run *r, rl_tensor *c
                                     .target_grads = r->found,
                                     .n_targets = self->base.n_edges,
                                     .floor = floor,
+                                    .inner = true,
                                     .retain_graph = rl_recording_,
                                     .create_graph = rl_recording_});
     for (int64_t i = 0; i < n_roots; i++)

@@ -249,10 +249,10 @@ bool rl_loader_next(rl_loader *self, rl_tensor **out_fields) {
         self->next.epoch++;
         return false;
     }
-    if (take_batch(self, &made) || hand_out(self, &made, out_fields))
+    if (take_batch(self, &made))
         return false;
-    self->next.number++;
-    return true;
+    self->next.number++; /* past a batch that failed, too: the thread has gone on */
+    return !hand_out(self, &made, out_fields);
 }
 
 bool rl_loader_next2(rl_loader *self, rl_tensor **out_input, rl_tensor **out_target) {

@@ -17,12 +17,18 @@
 /* Making
  * ------------------------------------------------------------------------------------------------------------------ */
 
+void optimizer_drop_states(slot *of) {
+    for (int s = 0; s < RULE_STATES; s++) {
+        rl_release(of->states[s]);
+        of->states[s] = NULL;
+    }
+}
+
 static void optimizer_destroy(rl_object *object) {
     rl_optimizer *self = (rl_optimizer *)object;
     for (int64_t i = 0; i < self->count; i++) {
         rl_release(self->slots[i].parameter);
-        for (int s = 0; s < RULE_STATES; s++)
-            rl_release(self->slots[i].states[s]);
+        optimizer_drop_states(&self->slots[i]);
     }
     rl_free(self->slots);
     rl_free(self->due);

@@ -54,5 +54,7 @@ struct rl_optimizer {
 
 /* State tensors where the parameter is and as it is: zeros at first, moved along when the parameter was moved. */
 rl_status optimizer_make_states(const rl_optimizer *self, slot *of);
+/* As before the first step. */
+void optimizer_drop_states(slot *of);
 
 #endif

@@ -13,6 +13,7 @@
 #include "tensor/tensor.h"
 
 enum { NAME_ROOM = 48, FIXED_LINES = 2 };
+#define MOST_STEPS (INT64_C(1) << 53) /* what a double counts to */
 
 /* The names and tensors of the slots that have a state, and the metadata. */
 typedef struct state {
@@ -99,7 +100,7 @@ static rl_status read_steps(const rl_optimizer *self, const rl_safetensors *file
         step_key(key, i);
         const char *text = rl_safetensors_metadata_value(file, key);
         out_steps[i] = text ? strtoll(text, &end, 10) : 0;
-        if (text && (out_steps[i] < 1 || *end))
+        if (text && (*text < '0' || *text > '9' || out_steps[i] < 1 || out_steps[i] > MOST_STEPS || *end))
             return rl_fail(RL_BAD_FORMAT, "optimizer_load: '%s' must be a count of steps, got '%.32s'", key, text);
     }
     return RL_OK;
@@ -133,8 +134,11 @@ rl_status rl_optimizer_load(rl_optimizer *self, const char *path) {
                 add_tensors(&all, self, i);
         }
         if (rl_state_load("optimizer_load", file, all.names, all.tensors, all.count) == RL_OK) {
-            for (int64_t i = 0; i < self->count; i++)
+            for (int64_t i = 0; i < self->count; i++) {
                 self->slots[i].steps = steps[i];
+                if (steps[i] == 0)
+                    optimizer_drop_states(&self->slots[i]); /* the file has none: as before the first step */
+            }
             self->options.lr = lr;
         }
     }

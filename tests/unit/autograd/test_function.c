@@ -324,10 +324,40 @@ static void test_fuse_errors(void **state) {
     HAS(x, 1, 2);
 }
 
+/* A hook of what a function uses beside its inputs runs once, although the function is walked within the walk. */
+static rl_tensor *doubled_and_counted(rl_tensor *grad, void *count) {
+    ++*(int *)count;
+    return rl_mul(grad, 2);
+}
+
+static rl_status times_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *factor) {
+    (void)n_out;
+    out[0] = rl_mul(in.data[0], (rl_tensor *)factor);
+    return rl_error_status();
+}
+
+static void test_hooks_run_once(void **state) {
+    (void)state;
+    rl_status (*const ways[])(rl_tensor_fn, void *, rl_tensors, rl_tensor **, int64_t) = {rl_checkpoint, rl_fuse};
+    for (int i = 0; i < 4; i++) {
+        RL_SCOPE();
+        int on_w = 0, on_x = 0;
+        rl_tensor *x = LEAF(3), *leaf = LEAF(2), *w = i % 2 ? rl_mul(leaf, 1) : leaf, *y;
+        rl_register_hook(w, doubled_and_counted, &on_w);
+        rl_register_hook(x, doubled_and_counted, &on_x);
+        assert_int_equal(ways[i / 2](times_fn, w, RL_TENSORS(x), &y, 1), RL_OK);
+        rl_backward(y);
+        HAS(rl_grad(leaf), 6);
+        HAS(rl_grad(x), 4);
+        assert_int_equal(on_w, 1);
+        assert_int_equal(on_x, 1);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_function), TEST(test_function_errors), TEST(test_checkpoint), TEST(test_checkpoint_twice),
-        TEST(test_fuse),     TEST(test_fuse_errors),
+        TEST(test_function), TEST(test_function_errors), TEST(test_checkpoint),     TEST(test_checkpoint_twice),
+        TEST(test_fuse),     TEST(test_fuse_errors),     TEST(test_hooks_run_once),
     };
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }

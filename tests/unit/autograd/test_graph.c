@@ -150,6 +150,20 @@ static void test_gradients_of(void **state) {
     FAILED_WITH(RL_INVALID_ARGUMENT, "out_grads is NULL");
 }
 
+/* Leaves with the same gradient do not share it, recorded or not: the next one is added to each. */
+static void test_gradients_are_not_shared(void **state) {
+    (void)state;
+    for (int recorded = 0; recorded < 2; recorded++) {
+        RL_SCOPE();
+        rl_tensor *x = LEAF(1), *y = LEAF(2);
+        rl_backward(rl_add(x, y), .create_graph = recorded);
+        assert_ptr_not_equal(rl_grad(x), rl_grad(y));
+        rl_backward(rl_add(x, y));
+        HAS(rl_grad(x), 2);
+        HAS(rl_grad(y), 2);
+    }
+}
+
 /* d^3/dx^3 of x^4 is 24 x; of sin, -cos */
 static void test_any_order(void **state) {
     (void)state;
@@ -322,10 +336,19 @@ static void test_what_lives_on(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        TEST(test_leaves),       TEST(test_names),        TEST(test_gradients_add_up), TEST(test_broadcast_and_dtype),
-        TEST(test_errors),       TEST(test_gradients_of), TEST(test_any_order),        TEST(test_hooks),
-        TEST(test_modes),        TEST(test_anomaly),      TEST(test_deep_and_wide),    TEST(test_missing_gradients),
-        TEST(test_what_lives_on)};
+    const struct CMUnitTest tests[] = {TEST(test_leaves),
+                                       TEST(test_names),
+                                       TEST(test_gradients_add_up),
+                                       TEST(test_broadcast_and_dtype),
+                                       TEST(test_errors),
+                                       TEST(test_gradients_of),
+                                       TEST(test_any_order),
+                                       TEST(test_gradients_are_not_shared),
+                                       TEST(test_hooks),
+                                       TEST(test_modes),
+                                       TEST(test_anomaly),
+                                       TEST(test_deep_and_wide),
+                                       TEST(test_missing_gradients),
+                                       TEST(test_what_lives_on)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }

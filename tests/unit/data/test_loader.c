@@ -135,6 +135,13 @@ static void test_error_of_a_dataset(void **state) {
         assert_true(rl_loader_next(loader, &x));
         assert_false(rl_loader_next(loader, &x));
         expect(RL_IO_ERROR, "sample 9 is gone");
+        for (int batch = 3; batch < 6; batch++) { /* the next ones come as ever, and the epoch ends where it should */
+            assert_true(rl_loader_next(loader, &x));
+            assert_int_equal(rl_item_int(rl_select(x, 0, 0)), 4 * batch);
+        }
+        assert_false(rl_loader_next(loader, &x));
+        assert_int_equal(rl_error_status(), RL_OK);
+        assert_int_equal(rl_loader_epoch(loader), 1);
     }
 }
 

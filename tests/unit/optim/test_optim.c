@@ -109,6 +109,46 @@ static void test_pytorch_numbers(void **state) {
     }
 }
 
+/* A file of an optimizer that has made no step takes back the steps of the one that loads it. */
+static void test_fresh_state_in_file(void **state) {
+    (void)state;
+    char path[] = "/tmp/rushlight-optim-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    for (int c = 0; c < N_CONFIGS; c++) {
+        RL_SCOPE();
+        float got[10], expected[10];
+        problem fresh = start(configs[c].make), used = start(configs[c].make), start_again = start(configs[c].make);
+        assert_int_equal(rl_optimizer_save(fresh.optimizer, path), RL_OK);
+        for (int i = 0; i < 3; i++)
+            step(&used, i);
+        assert_int_equal(rl_optimizer_load(used.optimizer, path), RL_OK);
+        {
+            RL_NO_GRAD();
+            for (int k = 0; k < PARAMETERS; k++)
+                rl_copy_(used.parameters[k], fresh.parameters[k]);
+        }
+        step(&used, 0);
+        step(&start_again, 0);
+        read_all(&used, got);
+        read_all(&start_again, expected);
+        assert_memory_equal(got, expected, sizeof got);
+    }
+    /* Counts of steps that are none. */
+    static const char *const lies[] = {"99999999999999999999", "0", "-1", " 5", "+5", "5x", "", "9007199254740993"};
+    RL_SCOPE();
+    problem adam = start(make_adam);
+    for (int i = 0; i < (int)(sizeof lies / sizeof *lies); i++) {
+        const rl_metadata lines[] = {{"optimizer", "Adam"}, {"lr", "0.1"}, {"0.step", lies[i]}};
+        assert_int_equal(rl_safetensors_save(path, NULL, (rl_tensors){0}, lines, 3), RL_OK);
+        assert_int_equal(rl_optimizer_load(adam.optimizer, path), RL_BAD_FORMAT);
+        assert_non_null(strstr(rl_error_text(), "'0.step' must be a count of steps"));
+        rl_error_clear();
+    }
+    unlink(path);
+}
+
 /* Two steps, a file, three more by another optimizer: as if nothing had happened between. */
 static void test_state_in_file(void **state) {
     (void)state;
@@ -211,9 +251,10 @@ static void test_without_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch_numbers), cmocka_unit_test(test_state_in_file),
-                                       cmocka_unit_test(test_refuses), cmocka_unit_test(test_skips_without_gradient),
-                                       cmocka_unit_test(test_without_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pytorch_numbers),        cmocka_unit_test(test_state_in_file),
+        cmocka_unit_test(test_fresh_state_in_file),    cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_skips_without_gradient), cmocka_unit_test(test_without_memory)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
