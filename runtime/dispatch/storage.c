@@ -111,9 +111,12 @@ void *rl_storage_host(rl_storage *self) {
 rl_tensor *rl_tensor_empty(rl_device *device, rl_dtype dtype, int64_t ndim, const int64_t *shape,
                            const int64_t *stride) {
     int64_t row_major[RL_MAX_DIMS];
-    uint64_t bytes = rl_dtype_size(dtype);
-    for (int64_t d = 0; d < ndim; d++)
-        bytes *= (uint64_t)shape[d];
+    uint64_t bytes;
+    int64_t numel;
+    if (__builtin_expect(!rl_shape_bytes(ndim, shape, dtype, &bytes), 0)) {
+        rl_check_shape("empty", ndim, shape, dtype, &numel);
+        return NULL;
+    }
     if (stride == NULL) {
         rl_contiguous_strides(ndim, shape, row_major);
         stride = row_major;

@@ -126,6 +126,10 @@ static rl_status make_results(rl_call *call) {
         if (meta->dtype == RL_F64 &&
             (status = rl_device_check_dtype(rl_call_name(call), meta->device, RL_F64)) != RL_OK)
             return status;
+        uint64_t bytes;
+        int64_t numel;
+        if (UNLIKELY(!rl_shape_bytes(meta->ndim, meta->shape, meta->dtype, &bytes)))
+            return rl_check_shape(rl_call_name(call), meta->ndim, meta->shape, meta->dtype, &numel);
         rl_tensor *made =
             rl_tensor_empty(meta->device, meta->dtype, meta->ndim, meta->shape, meta->has_stride ? meta->stride : NULL);
         call->results[i] = rl_object_own(made);

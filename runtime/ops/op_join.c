@@ -58,7 +58,9 @@ static rl_status cat_infer(rl_call *call) {
         status = check_part(call, first, i, part, dim);
         if (status != RL_OK)
             return status;
-        meta->shape[dim] += part->shape[dim];
+        if (__builtin_add_overflow(meta->shape[dim], part->shape[dim], &meta->shape[dim]))
+            return rl_call_fail(call, RL_INVALID_ARGUMENT,
+                                "the sizes of tensors along dim %lld add up to more than 2^63", (long long)dim);
     }
     return RL_OK;
 }

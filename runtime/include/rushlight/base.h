@@ -35,7 +35,8 @@ RL_API void rl_error_clear(void);
 /* "out of memory" and so on. A static string; for an unknown number "unknown status". */
 RL_API const char *rl_status_text(rl_status status);
 
-/* Called, on the failing thread, for every first error. NULL takes it away. Returns nothing; may exit or longjmp. */
+/* Called, on the failing thread, for every first error. NULL takes it away. Returns, or ends the
+ * process; it must not leave by longjmp or an exception, for what runs around it has to be put back in order. */
 typedef void (*rl_error_handler)(rl_status status, const char *sentence, void *context);
 RL_API void rl_set_error_handler(rl_error_handler handler, void *context);
 

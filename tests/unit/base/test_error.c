@@ -137,8 +137,6 @@ typedef struct seen {
     int calls;
     rl_status status;
     char text[64];
-    jmp_buf back;
-    bool jumps;
 } seen;
 
 static void on_error(rl_status status, const char *sentence, void *context) {
@@ -147,8 +145,6 @@ static void on_error(rl_status status, const char *sentence, void *context) {
     s->status = status;
     snprintf(s->text, sizeof s->text, "%s", sentence);
     rl_fail(RL_INTERNAL, "an error in the handler");
-    if (s->jumps)
-        longjmp(s->back, 1);
 }
 
 static void handler_sees_first_errors(void **state) {
@@ -169,18 +165,6 @@ static void handler_sees_first_errors(void **state) {
     rl_fail(RL_NOT_FOUND, "three");
     assert_int_equal(s.calls, 2);
     assert_string_equal(s.text, "three");
-}
-
-static void handler_may_jump(void **state) {
-    (void)state;
-    static seen s;
-    s.jumps = true;
-    rl_set_error_handler(on_error, &s);
-    if (setjmp(s.back) == 0) {
-        rl_fail(RL_IO_ERROR, "away");
-        fail();
-    }
-    assert_string_equal(rl_error_text(), "away");
 }
 
 static int went_well;
@@ -328,7 +312,6 @@ int main(void) {
         TEST(set_aside),
         TEST(set_aside_nothing),
         TEST(set_aside_without_memory),
-        TEST(handler_may_jump),
         TEST(handler_sees_first_errors),
         TEST(each_thread_its_own),
         TEST(log_topics_and_levels),

@@ -221,11 +221,40 @@ static void allocations_may_fail(void **state) {
     }
 }
 
+/* Results of sizes that inputs made of nothing ask for: their bytes wrap to 0, or to few. */
+static void overflowing_results_are_refused(void **state) {
+    (void)state;
+    RL_SCOPE();
+    const int64_t half = INT64_C(1) << 31;
+    rl_tensor *one = rl_ones(RL_DIMS(1, 1), .device = device), *row = rl_expand(one, RL_DIMS(1, half));
+    rl_tensor *index = rl_zeros(RL_DIMS(16), .dtype = RL_I64, .device = device);
+    rl_tensor *bytes = rl_expand(rl_ones(RL_DIMS(1), .dtype = RL_U8, .device = device), RL_DIMS(INT64_C(1) << 62));
+    rl_tensor *wide = rl_expand(one, RL_DIMS(1, INT64_C(1) << 60));
+    for (int64_t more = 0; more < 3; more++) {
+        rl_tensor *column = rl_expand(one, RL_DIMS(half + more, 1));
+        rl_tensor *results[] = {rl_add(column, row), (rl_error_clear(), rl_matmul(column, row)),
+                                (rl_error_clear(), rl_where(rl_gt(column, 0.0), column, row)),
+                                (rl_error_clear(), rl_linear(column, rl_expand(one, RL_DIMS(half + more, 1))))};
+        for (int i = 0; i < (int)(sizeof results / sizeof *results); i++)
+            assert_null(results[i]);
+        expect(RL_INVALID_ARGUMENT, "of float32: its bytes overflow 2^62");
+    }
+    assert_null(rl_cast(bytes, RL_I64));
+    expect(RL_INVALID_ARGUMENT, "cast: shape (4611686018427387904) of int64: its bytes overflow 2^62");
+    assert_null(rl_cat(RL_TENSORS(bytes, bytes)));
+    expect(RL_INVALID_ARGUMENT, "cat: the sizes of tensors along dim 0 add up to more than 2^63");
+    assert_null(rl_index_select(wide, 0, index));
+    expect(RL_INVALID_ARGUMENT, "index_select: shape (16, 1152921504606846976) of float32");
+    assert_null(rl_embedding(wide, index));
+    expect(RL_INVALID_ARGUMENT, "embedding: shape (16, 1152921504606846976) of float32");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(copies_in_and_out, clear),
         cmocka_unit_test_teardown(items, clear),
         cmocka_unit_test_teardown(wrong_data_is_refused, clear),
+        cmocka_unit_test_teardown(overflowing_results_are_refused, clear),
         cmocka_unit_test_teardown(wraps_foreign_memory, clear),
         cmocka_unit_test_teardown(wrong_memory_is_refused, clear),
         cmocka_unit_test_teardown(allocations_may_fail, clear),
