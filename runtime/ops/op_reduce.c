@@ -263,8 +263,45 @@ static rl_status prod_lower(rl_call *call) {
     return reduce_plainly(call, rl_write_value, RL_COMBINE_PROD, rl_write_result, 0);
 }
 
-/* gx[i] = g prod_{j != i} x[j]: g y / x[i]; where one x[i] is 0, it alone gets g times the others' product. */
+/* Along the last dimension: the product of the elements before each, 1 for the first. */
+static rl_tensor *products_before(rl_tensor *x) {
+    int64_t n = rl_tensor_size(x, -1);
+    return rl_cat(RL_TENSORS(rl_ones_like(rl_narrow(x, -1, 0, 1)), rl_cumprod(rl_narrow(x, -1, 0, n - 1), -1)),
+                  .dim = -1);
+}
+
+/* The product of all others over the dimensions of the mask, at each element: without a division, so that it has a
+ * derivative at zeros, too. */
+static rl_tensor *products_of_others(rl_tensor *x, uint32_t mask) {
+    int64_t order[RL_MAX_DIMS], back[RL_MAX_DIMS], n = 0;
+    for (uint32_t reduced = 0; reduced < 2; reduced++) /* the dimensions of the mask go last */
+        for (int64_t d = 0; d < x->ndim; d++)
+            if ((mask >> d & 1) == reduced)
+                order[n++] = d;
+    for (int64_t d = 0; d < n; d++)
+        back[order[d]] = d;
+    int64_t kept = n - __builtin_popcount(mask & ((1u << n) - 1));
+    rl_tensor *turned = rl_permute(x, RL_INTS(order, n));
+    if (turned == NULL)
+        return NULL;
+    int64_t along = 1;
+    for (int64_t d = kept; d < n; d++)
+        along *= turned->shape[d];
+    rl_tensor *flat = rl_reshape(turned, RL_DIMS(-1, along));
+    rl_ints last = RL_DIMS(1);
+    rl_tensor *others = rl_mul(products_before(flat), rl_flip(products_before(rl_flip(flat, last)), last));
+    return rl_permute(rl_reshape(others, RL_INTS(turned->shape, n)), RL_INTS(back, n));
+}
+
+/* gx[i] = g prod_{j != i} x[j]: g y / x[i]; where one x[i] is 0, it alone gets g times the others' product. That does
+ * for numbers; as a function of x it says nothing of what happens around zeros. */
 static void prod_vjp(rl_vjp *v) {
+    uint32_t mask;
+    if (rl_recording_ && X && X->numel > 0) {
+        if (mask_of("backward", rl_vjp_arg(v, 1), X->ndim, &mask) == RL_OK)
+            rl_vjp_set(v, 0, rl_mul(rl_unreduced(v, G, 1, 2), products_of_others(X, mask)));
+        return;
+    }
     rl_tensor *g = rl_unreduced(v, G, 1, 2), *y = rl_unreduced(v, Y, 1, 2);
     rl_tensor *is_zero = rl_eq(X, 0), *others = rl_where(is_zero, 1, X);
     rl_ints dims = rl_vjp_ints(v, 1);

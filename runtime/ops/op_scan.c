@@ -2,6 +2,7 @@
 /* Cumulative sums, products, extremes: the row `scan`. */
 #include <math.h>
 
+#include "base/memory.h"
 #include "ops/op_rows.h"
 
 static rl_status check_dim(const rl_call *call) {
@@ -76,9 +77,29 @@ static rl_status cumprod_lower(rl_call *call) {
  * gx[k] = sum over i >= k of g[i] y[i] / x[k]. From the first zero z on y is 0: beyond z nothing counts, and at z the
  * sum runs over the products without x[z].
  */
+/* The same as a function of x, which the division and the cases above are not: gx[k] is the sum, over i >= k, of g[i]
+ * and the products up to i that leave x[k] out. */
+static rl_tensor *cumprod_gradient(rl_tensor *g, rl_tensor *x, int64_t dim) {
+    int64_t n = rl_tensor_size(x, dim);
+    rl_tensor **parts = rl_alloc_zero((size_t)n, sizeof *parts, "gradients of cumprod");
+    for (int64_t k = 0; parts && k < n && !rl_failed(); k++) {
+        rl_tensor *before = rl_prod(rl_narrow(x, dim, 0, k), .dim = RL_DIMS(dim), .keepdim = true);
+        rl_tensor *after = rl_mul(before, rl_cumprod(rl_narrow(x, dim, k + 1, n - k - 1), dim));
+        rl_tensor *products = rl_cat(RL_TENSORS(before, after), .dim = dim);
+        parts[k] = rl_sum(rl_mul(rl_narrow(g, dim, k, n - k), products), .dim = RL_DIMS(dim), .keepdim = true);
+    }
+    rl_tensor *gradient = parts && !rl_failed() ? rl_cat(RL_TENSORS_AT(parts, n), .dim = dim) : NULL;
+    rl_free(parts);
+    return gradient;
+}
+
 static void cumprod_vjp(rl_vjp *v) {
     rl_tensor *g = G, *x = X;
     int64_t dim = rl_vjp_int(v, 1);
+    if (rl_recording_ && x && x->ndim > 0 && x->numel > 0) {
+        rl_vjp_set(v, 0, cumprod_gradient(g, x, dim));
+        return;
+    }
     rl_tensor *is_zero = rl_eq(x, 0), *zeros = rl_cumsum(is_zero, dim);
     rl_tensor *is_first = rl_logical_and(is_zero, rl_eq(zeros, 1));
     rl_tensor *before = rl_div(sum_from_end(rl_mul(g, Y), dim), rl_where(is_zero, 1, x));

@@ -96,7 +96,42 @@ static void test_errors(void **state) {
     FAILED_WITH(RL_INVALID_ARGUMENT, "no output requires gradients");
 }
 
+/* Products with zeros among their factors: what is 0 there has derivatives that are not. */
+static rl_status prod_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out;
+    const int64_t *dim = context;
+    out[0] = dim ? rl_prod(in.data[0], .dim = RL_INTS(dim, 1)) : rl_prod(in.data[0]);
+    return rl_error_status();
+}
+
+static rl_status cumprod_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *dim) {
+    (void)n_out;
+    out[0] = rl_cumprod(in.data[0], *(int64_t *)dim);
+    return rl_error_status();
+}
+
+static void test_products_at_zero(void **state) {
+    (void)state;
+    RL_SCOPE();
+    int64_t dims[] = {0, 1, -1};
+    rl_tensor *leaves[] = {LEAF(0, 3, 2),    LEAF(0, 0, 2),      LEAF(1, 0, 2, 3),
+                           LEAF(2, 0, 0, 3), LEAF(0, 1.5, 0, 3), LEAF(0)};
+    for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
+        rl_gradgradcheck_opt(prod_fn, NULL, RL_TENSORS(leaves[i]), 1, NULL);
+        rl_gradgradcheck_opt(cumprod_fn, &dims[0], RL_TENSORS(leaves[i]), 1, NULL);
+        NO_ERROR();
+    }
+    rl_tensor *flat = CONSTANT(0, 1, 2, 0, 3, 0, 0, 2, 1.5, 0, 1, 2);
+    rl_tensor *x = rl_requires_grad(rl_reshape(flat, RL_DIMS(3, 4)), true);
+    for (int i = 0; i < 3; i++) {
+        rl_gradgradcheck_opt(prod_fn, &dims[i], RL_TENSORS(x), 1, NULL);
+        rl_gradgradcheck_opt(cumprod_fn, &dims[i], RL_TENSORS(x), 1, NULL);
+        NO_ERROR();
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_finds), TEST(test_finds_hidden), TEST(test_errors)};
+    const struct CMUnitTest tests[] = {TEST(test_finds), TEST(test_products_at_zero), TEST(test_finds_hidden),
+                                       TEST(test_errors)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }
