@@ -19,21 +19,23 @@
 /* Some dozen microseconds to a hundred: long enough for the pause between two ops. */
 static char spin_count[] = "GOMP_SPINCOUNT=3000";
 
-/* The environment with the variable before it; NULL where there is no memory. Whoever looked at it meanwhile may go on
- * looking: it is kept. */
+/* Whoever looked at the environment meanwhile may go on looking: it is kept (volatile: or else the compiler would not).
+ */
+static char **volatile kept;
+
+/* The environment with the variable before it; NULL where there is no memory. */
 static char **with_spin_count(char **given) {
-    static char **kept;
     size_t count = 0;
     while (given && given[count])
         count++;
-    kept = malloc((count + 2) * sizeof *kept);
-    if (kept == NULL)
+    char **made = malloc((count + 2) * sizeof *made);
+    if (made == NULL)
         return NULL;
-    kept[0] = spin_count;
+    made[0] = spin_count;
     for (size_t i = 0; i < count; i++)
-        kept[i + 1] = given[i];
-    kept[count + 1] = NULL;
-    return kept;
+        made[i + 1] = given[i];
+    made[count + 1] = NULL;
+    return kept = made;
 }
 
 /* Once for all lives of the host: libgomp's threads sleep in the library. environ is exchanged as a whole, for setenv

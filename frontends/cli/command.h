@@ -79,6 +79,7 @@ typedef struct train_options {
 typedef struct train_result {
     int64_t epochs;        /* that were completed */
     int64_t images;        /* trained on */
+    int64_t epoch_images;  /* of the training set */
     double seconds;        /* of training alone */
     double loss, accuracy; /* mean of the last epoch; of the test set, after it; NaN where there was none */
     bool interrupted;

@@ -52,7 +52,7 @@ static void run_row(row *self, const train_options *options, int points, int eve
     rl_error_clear();
 }
 
-static void print_table(const row *rows, int count, int64_t train_size) {
+static void print_table(const row *rows, int count) {
     printf("\n%-12s %12s %9s %12s %28s\n", "device", "images/s", "epochs", "accuracy", "from ref: loss, gradients");
     for (int i = 0; i < count; i++) {
         const row *r = &rows[i];
@@ -61,7 +61,7 @@ static void print_table(const row *rows, int count, int64_t train_size) {
             continue;
         }
         printf("%-12s %12.0f %9.2f", rl_device_name(r->device), images_per_second(&r->trained),
-               train_size ? (double)r->trained.images / (double)train_size : 0.0);
+               (double)r->trained.images / (double)r->trained.epoch_images);
         if (isnan(r->trained.accuracy))
             printf("%12s", "-");
         else
@@ -134,7 +134,7 @@ static int run_compare(int argc, char **argv) {
     if (o.json)
         print_table_json(rows, count);
     else
-        print_table(rows, count, 60000);
+        print_table(rows, count);
     return failed ? EXIT_FAILED : EXIT_OK;
 }
 

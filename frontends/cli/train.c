@@ -153,10 +153,8 @@ static rl_status train_epoch(training *self, int64_t epoch) {
         return rl_error_status();
     self->result->loss = done ? rl_item(loss_sum) / (double)done : (double)NAN; /* waits for the device */
     self->result->seconds += seconds_now() - started;
-    if (done == batches) {
-        (void)rl_loader_set_epoch(self->train, epoch + 1);
+    if (done == batches)
         self->result->epochs++;
-    }
     return rl_error_status();
 }
 
@@ -187,7 +185,9 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
     self.net = model_new(options->model);
     rl_module_to(self.net, device, RL_DTYPE_NONE);
     self.optimizer = rl_optimizer_adam(self.net, .lr = options->lr);
-    self.train = rl_loader_new(rl_dataset_mnist(folder, true), .batch_size = options->batch, .shuffle = true,
+    rl_dataset *images = rl_dataset_mnist(folder, true);
+    out_result->epoch_images = rl_dataset_size(images);
+    self.train = rl_loader_new(images, .batch_size = options->batch, .shuffle = true,
                                .seed = (uint64_t)options->seed + 1, .device = device);
     self.test = rl_loader_new(rl_dataset_mnist(folder, false), .batch_size = 1000, .device = device);
     if (!rl_failed() && options->load)

@@ -20,7 +20,7 @@ static const rl_object_class dataset_object_class = {"dataset", dataset_destroy}
 
 static rl_status dataset_check(const rl_dataset_class *klass, int64_t size, const rl_dataset_field *fields,
                                int64_t n_fields, size_t *sample_bytes) {
-    if (!klass || klass->struct_size < offsetof(rl_dataset_class, destroy) || !klass->fetch)
+    if (!klass || klass->struct_size < sizeof *klass || !klass->fetch)
         return rl_fail(RL_INVALID_ARGUMENT, "dataset: the class must have struct_size and fetch");
     if (size < 0)
         return rl_fail(RL_INVALID_ARGUMENT, "dataset: size must not be negative, got %lld", (long long)size);

@@ -147,6 +147,8 @@ void *rl_tensor_data(rl_tensor *self) {
         return NULL;
     if (self == NULL)
         return rl_fail_null(RL_INVALID_ARGUMENT, "tensor_data: self is NULL");
+    if (self->trace)
+        return rl_fail_null(RL_UNSUPPORTED, "tensor_data: self belongs to a function that is being fused");
     char *data = rl_storage_host(self->storage);
     return data ? data + byte_offset(self) : NULL;
 }

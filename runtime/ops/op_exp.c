@@ -301,6 +301,8 @@ static void logit_vjp(rl_vjp *v) {
     if (rl_vjp_arg(v, 1)->kind != RL_VALUE_NONE) {
         rl_tensor *inside = rl_logical_and(rl_ge(X, NUMBER(1)), rl_le(X, 1 - NUMBER(1)));
         gradient = rl_only_where(inside, gradient);
+    } else {
+        gradient = rl_where(rl_logical_and(rl_ge(X, 0), rl_le(X, 1)), gradient, (double)NAN); /* as is y */
     }
     rl_vjp_set(v, 0, gradient);
 }

@@ -67,6 +67,9 @@ static rl_status loss_lower(rl_call *call) {
         return status == RL_OK ? rl_pointwise_run(call) : status;
     rl_call whole = *call; /* the same loss without reduction, kept in the accumulator's dtype */
     status = rl_infer_broadcast(&whole);
+    int64_t elements = 0;
+    if (status == RL_OK)
+        status = rl_check_shape(rl_call_name(call), whole.meta[0].ndim, whole.meta[0].shape, RL_F64, &elements);
     rl_dtype accumulator = call->compute == RL_F64 ? RL_F64 : RL_F32;
     whole.compute = whole.meta[0].dtype = accumulator;
     rl_pointwise_launch launch;
@@ -75,7 +78,7 @@ static rl_status loss_lower(rl_call *call) {
     if (status != RL_OK)
         return status;
     const rl_meta *meta = &whole.meta[0];
-    rl_number count = {.f = (double)count_elements(meta)};
+    rl_number count = {.f = (double)elements};
     bool mean = reduction == RL_REDUCE_MEAN;
     const rl_program *epilogue = mean ? mean_program(accumulator, call->meta[0].dtype) : NULL;
     if (mean && epilogue == NULL)

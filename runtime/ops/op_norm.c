@@ -362,10 +362,10 @@ static rl_status logsumexp_lower(rl_call *call) {
     return status == RL_OK ? rl_reduce(rl_call_name(call), &r) : status;
 }
 
-/* gx[i] = g exp(x[i] - y) */
+/* gx[i] = g exp(x[i] - y); 0 where all is -infinity */
 static void logsumexp_vjp(rl_vjp *v) {
     rl_tensor *y = rl_unreduced(v, Y, 1, 2);
-    rl_tensor *shift = rl_only_where_not(rl_eq(rl_abs(y), INFINITY), y);
+    rl_tensor *shift = rl_only_where_not(rl_eq(y, -INFINITY), y);
     rl_vjp_set(v, 0, rl_mul(rl_unreduced(v, G, 1, 2), rl_exp(rl_sub(X, shift))));
 }
 

@@ -106,7 +106,7 @@ static rl_status randint_infer(rl_call *call) {
     return status;
 }
 
-/* low + bits mod (high - low), for ranges that 32 bits cover. */
+/* low + bits mod (high - low), for ranges that divide 2^32, or are small beside it. */
 static void randint_program(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out) {
     (void)call;
     rl_pw bits = CAST(rl_build_random(b, RL_INSN_PHILOX, RL_I32, x[3]), RL_I64);
@@ -114,8 +114,11 @@ static void randint_program(rl_builder *b, const rl_call *call, const rl_pw *x, 
     out[0] = ADD(x[0], OP2(IREM, bits, SUB(x[1], x[0])));
 }
 
+/* Beyond 2^20, 32 bits modulo the range would favour the lower numbers by more than 2^-12. */
 static bool is_wide(const rl_call *call) {
-    return (uint64_t)rl_arg_int(call, 1) - (uint64_t)rl_arg_int(call, 0) > UINT64_C(1) << 32;
+    uint64_t range = (uint64_t)rl_arg_int(call, 1) - (uint64_t)rl_arg_int(call, 0);
+    bool divides = range <= UINT64_C(1) << 32 && (range & (range - 1)) == 0;
+    return range > UINT64_C(1) << 20 && !divides;
 }
 
 /* A wider range takes two draws: 31 bits above 32. */
@@ -149,6 +152,7 @@ const rl_op_def rl_op_def_randint = {
     .schema = "randint(int low, int high, int[] size, *, Generator? generator=None, ScalarType? dtype=None, "
               "Device? device=None) -> Tensor",
     .doc = "y[i] = an integer in low .. high - 1, all equally likely",
+    .note = "Within 2^-12 for ranges up to 2^51: bits are taken modulo the range.",
     .flags = RL_OP_POINTWISE | RL_OP_RANDOM | RL_OP_NO_GRAD,
     .infer = randint_infer,
     .pointwise = randint_program,
@@ -239,7 +243,7 @@ static const rl_bad bernoulli_bad[] = {{"f[2], 1.5", RL_INVALID_ARGUMENT, "p mus
 
 const rl_op_def rl_op_def_uniform_ = {
     .schema = "uniform_(Tensor(a!) self, float from=0, float to=1, *, Generator? generator=None) -> Tensor(a!)",
-    .doc = "self[i] uniform in [from, to)",
+    .doc = "self[i] uniform in [from, to), or to by rounding",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE_ONLY | RL_OP_RANDOM,
     .infer = uniform_infer,
     .pointwise = uniform_program,

@@ -73,12 +73,8 @@ static rl_status cumprod_lower(rl_call *call) {
     return lower_scan(call, RL_SCAN_PROD);
 }
 
-/*
- * gx[k] = sum over i >= k of g[i] y[i] / x[k]. From the first zero z on y is 0: beyond z nothing counts, and at z the
- * sum runs over the products without x[z].
- */
-/* The same as a function of x, which the division and the cases above are not: gx[k] is the sum, over i >= k, of g[i]
- * and the products up to i that leave x[k] out. */
+/* The derivative as a function of x, which the division and the cases below are not: gx[k] is the sum, over i >= k, of
+ * g[i] and the products up to i that leave x[k] out. */
 static rl_tensor *cumprod_gradient(rl_tensor *g, rl_tensor *x, int64_t dim) {
     int64_t n = rl_tensor_size(x, dim);
     rl_tensor **parts = rl_alloc_zero((size_t)n, sizeof *parts, "gradients of cumprod");
@@ -93,6 +89,10 @@ static rl_tensor *cumprod_gradient(rl_tensor *g, rl_tensor *x, int64_t dim) {
     return gradient;
 }
 
+/*
+ * gx[k] = sum over i >= k of g[i] y[i] / x[k]. From the first zero z on y is 0: beyond z nothing counts, and at z the
+ * sum runs over the products without x[z].
+ */
 static void cumprod_vjp(rl_vjp *v) {
     rl_tensor *g = G, *x = X;
     int64_t dim = rl_vjp_int(v, 1);

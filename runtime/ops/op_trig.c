@@ -91,10 +91,11 @@ const rl_op_def rl_op_def_atan = {
 
 PROGRAM(atan2, OP2(ATAN2, x[0], x[1]))
 
-/* y = angle of (q, p): gp = g q / (p^2 + q^2), gq = -g p / (p^2 + q^2) */
+/* y = angle of (q, p): gp = g q / (p^2 + q^2), gq = -g p / (p^2 + q^2); 0 at the origin */
 static void atan2_vjp(rl_vjp *v) {
     rl_tensor *p = X, *q = rl_vjp_input(v, 1);
-    rl_tensor *share = rl_div(G, rl_add(rl_square(p), rl_square(q)));
+    rl_tensor *squared = rl_add(rl_square(p), rl_square(q));
+    rl_tensor *share = rl_only_where_not(rl_eq(squared, 0), rl_div(G, squared));
     if (rl_vjp_needs(v, 0))
         rl_vjp_set(v, 0, rl_mul(share, q));
     if (rl_vjp_needs(v, 1))

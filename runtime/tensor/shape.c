@@ -29,7 +29,7 @@ void rl_contiguous_strides(int64_t ndim, const int64_t *shape, int64_t *out_stri
 }
 
 static int64_t magnitude(int64_t stride) {
-    return stride < 0 ? -stride : stride;
+    return stride == INT64_MIN ? INT64_MAX : stride < 0 ? -stride : stride;
 }
 
 /* Whether dimension `inner` should rather lie outside of `outer`: 1 yes, -1 no, 0 the strides do not tell. */

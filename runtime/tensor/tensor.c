@@ -42,8 +42,9 @@ rl_tensor *rl_tensor_make(rl_storage *storage, rl_dtype dtype, int64_t ndim, con
         self->shape[d] = shape[d];
         self->stride[d] = stride[d];
         contiguous = contiguous && (shape[d] == 1 || stride[d] == dense);
-        dense *= shape[d] > 0 ? shape[d] : 1;
-        numel *= shape[d];
+        /* Stand-ins of a trace may have any shape; where it overflows, what comes of it is refused. */
+        (void)__builtin_mul_overflow(dense, shape[d] > 0 ? shape[d] : 1, &dense);
+        (void)__builtin_mul_overflow(numel, shape[d], &numel);
     }
     self->numel = numel;
     self->contiguous = contiguous || numel == 0;

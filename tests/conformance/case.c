@@ -353,13 +353,18 @@ static bool compare_all(test_case *self) {
 
 void case_run_status(test_case *self, case_issue issue, void *context, rl_status expected) {
     suite *s = self->suite;
-    rl_status status, later;
+    rl_status status, later, wanted;
     if (self->broken) {
         check(s, false, "%s: operands could not be made: %s", self->name, s->sentence);
         return;
     }
-    issue(self, s->ref, s->ref_stream, true, context);
+    wanted = issue(self, s->ref, s->ref_stream, true, context);
     s->ref->stream_sync(s->ref_stream);
+    if (wanted != expected) {
+        check(s, false, "%s: the reference gives status %d, must give %d: %s", self->name, (int)wanted, (int)expected,
+              s->sentence);
+        return;
+    }
     s->sentence[0] = 0;
     status = issue(self, s->api, s->stream, false, context);
     later = s->api->stream_sync(s->stream);

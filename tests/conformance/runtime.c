@@ -28,24 +28,26 @@ static void run_sample(suite *self, rl_device *device, rl_device *ref, size_t op
     char why[400];
     rl_test_sample sample = {.struct_size = sizeof sample};
     rl_test_sample_describe(op, number, &sample);
-    rl_test_call *ours = rl_test_sample_call(op, number, dtype, device, layout);
+    if (!sample.layouts && layout != RL_TEST_AS_WRITTEN)
+        return;
     rl_test_call *oracle = rl_test_sample_call(op, number, dtype, ref, layout);
-    bool wanted = rl_test_run(oracle, inplace) == RL_OK;
-    if (!wanted) { /* no sample of this dtype on ref either */
+    rl_test_call *ours = rl_test_sample_call(op, number, dtype, device, layout);
+    bool agree = oracle && ours && rl_test_run(oracle, inplace) == RL_OK;
+    if (inplace && !agree && oracle && ours) { /* its result does not fit into the first argument: no device's affair */
         rl_error_clear();
         return;
     }
-    bool agree = rl_test_run(ours, inplace) == RL_OK && rl_synchronize(device) == RL_OK;
-    if (!agree)
-        take_error(why, sizeof why);
-    else
+    agree = agree && rl_test_run(ours, inplace) == RL_OK && rl_synchronize(device) == RL_OK;
+    if (agree)
         agree = rl_test_agree(ours, oracle, why, sizeof why);
     if (agree && !rl_test_gaps_untouched(ours)) {
         agree = false;
         snprintf(why, sizeof why, "wrote beside the elements of an argument");
     }
-    if (rl_failed())
+    if (rl_failed()) {
+        agree = false;
         take_error(why, sizeof why);
+    }
     check(self, agree, "%s%s(%s), %s, %s: %s", op_name(op), inplace ? "_" : "", sample.args, dtype_text(dtype),
           rl_test_layout_name(layout), agree ? "" : why);
 }
@@ -99,9 +101,9 @@ static void check_gradients(suite *self, rl_device *device, size_t op) {
             continue;
         /* Each element of its own: where several are one place in memory, one cannot be moved alone. */
         rl_test_call *call = rl_test_sample_call(op, s, RL_F64, device, RL_TEST_CONTIGUOUS);
-        rl_tensors inputs = rl_test_inputs(call);
-        int64_t n_outputs = rl_test_output_count(call);
-        if (inputs.count == 0 || n_outputs == 0)
+        rl_tensors inputs = call ? rl_test_inputs(call) : (rl_tensors){0};
+        int64_t n_outputs = call ? rl_test_output_count(call) : 0;
+        if (!rl_failed() && (inputs.count == 0 || n_outputs == 0))
             continue;
         for (int64_t i = 0; i < inputs.count; i++)
             rl_requires_grad(inputs.data[i], true);

@@ -11,6 +11,9 @@ for plugin in $plugins; do
     expect 0 'conforms: ([0-9]+) of \1 checks' "$rushlight" check "$plugin"
 done
 RUSHLIGHT_SIM_FAIL=launch:2000 expect 1 'does not conform' "$rushlight" check --abi-only "$root/sim/rushlight_backend_sim.so"
+for what in launch:20000+ copy:20000+ sync:20000+; do # deep within the runtime's part
+    RUSHLIGHT_SIM_FAIL=$what expect 1 'does not conform' "$rushlight" check "$root/sim/rushlight_backend_sim.so"
+done
 expect 1 'ELF' "$rushlight" check "$source/README.md"
 head -c 2000 "$root/sim/rushlight_backend_sim.so" >"$root/cut.so"
 expect 1 'truncated' "$rushlight" check "$root/cut.so"

@@ -108,7 +108,8 @@ RL_API int64_t rl_module_parameter_count(const rl_module *self);
 RL_API char *rl_module_to_string(const rl_module *self);
 
 /* The state to and from a safetensors file (io.h). Loading copies into the module's own tensors, wherever they are;
- * every name must be there with its shape, and nothing else; floats are cast; nothing is changed on error. */
+ * every name must be there with its shape, and nothing else; floats are cast; nothing is changed where the file is
+ * wrong. */
 RL_API rl_status rl_module_save(rl_module *self, const char *path);
 RL_API rl_status rl_module_load(rl_module *self, const char *path);
 

@@ -60,7 +60,7 @@ RL_API rl_status rl_optimizer_set_lr(rl_optimizer *self, double lr);
 
 /* The state (step counts, moments, learning rate) to and from a safetensors file, so that training goes on as if it had
  * not stopped. Loading needs an optimizer of the same kind over parameters of the same shapes in the same order;
- * nothing is changed on error. */
+ * nothing is changed where the file is wrong. */
 RL_API rl_status rl_optimizer_save(rl_optimizer *self, const char *path);
 RL_API rl_status rl_optimizer_load(rl_optimizer *self, const char *path);
 

@@ -130,8 +130,28 @@ static void test_products_at_zero(void **state) {
     }
 }
 
+/* Where a formula divides 0 by 0 or takes infinity from infinity. */
+static void test_corners(void **state) {
+    (void)state;
+    RL_SCOPE();
+    double grad[3];
+    rl_tensor *x = LEAF(3, -INFINITY, INFINITY), *low = LEAF(-INFINITY, -INFINITY), *zero = LEAF(0),
+              *odds = LEAF(0.25, 1.5);
+    rl_backward(rl_logsumexp(x, RL_DIMS(0)));
+    rl_tensor_read(rl_grad(x), grad, sizeof grad);
+    assert_true(grad[0] == 0 && grad[1] == 0 && isnan(grad[2]));
+    rl_backward(rl_logsumexp(low, RL_DIMS(0)));
+    HAS(rl_grad(low), 0, 0);
+    rl_backward(rl_sum(rl_atan2(zero, CONSTANT(0))));
+    HAS(rl_grad(zero), 0);
+    rl_backward(rl_sum(rl_logit(odds)));
+    rl_tensor_read(rl_grad(odds), grad, 2 * sizeof *grad);
+    assert_true(fabs(grad[0] - 16.0 / 3) < 1e-12 && isnan(grad[1]));
+    NO_ERROR();
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_finds), TEST(test_products_at_zero), TEST(test_finds_hidden),
-                                       TEST(test_errors)};
+    const struct CMUnitTest tests[] = {TEST(test_finds), TEST(test_products_at_zero), TEST(test_corners),
+                                       TEST(test_finds_hidden), TEST(test_errors)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }
