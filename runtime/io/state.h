@@ -6,8 +6,8 @@
 #include "rushlight/io.h"
 
 /* Copies the tensors of the file into targets[i] by names[i], wherever those lie, outside of the graph; floats are
- * cast. The file must hold each name with its shape, and no other tensor; on an error of the file no target was changed. `function` is
- * named in errors. */
+ * cast. The file must hold each name with its shape, and no other tensor; on an error of the file no target was
+ * changed. `function` is named in errors. */
 rl_status rl_state_load(const char *function, rl_safetensors *file, const char *const *names, rl_tensor *const *targets,
                         int64_t count);
 
