@@ -32,8 +32,10 @@ static rl_status check_names(const char *const *names, rl_tensors tensors) {
     const char **sorted = rl_alloc_zero((size_t)tensors.count + 1, sizeof *sorted, "names of tensors");
     if (sorted == NULL)
         return rl_error_status();
-    memcpy(sorted, names, sizeof *sorted * (size_t)tensors.count);
-    qsort(sorted, (size_t)tensors.count, sizeof *sorted, compare_names);
+    if (tensors.count > 0) {
+        memcpy(sorted, names, sizeof *sorted * (size_t)tensors.count);
+        qsort(sorted, (size_t)tensors.count, sizeof *sorted, compare_names);
+    }
     rl_status status = RL_OK;
     for (int64_t i = 1; i < tensors.count && status == RL_OK; i++) {
         if (strcmp(sorted[i - 1], sorted[i]) == 0)
