@@ -27,6 +27,11 @@ int od_gemm_takes(rl_dtype dtype) {
     return wanted != 0 && (isa & wanted) == wanted;
 }
 
+int od_sgemm_copies(void) {
+    const unsigned wanted = (unsigned)dnnl_cpu_isa_avx512_core;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+}
+
 static dnnl_memory_desc_t describe(int32_t dtype, int64_t rows, int64_t cols, int64_t row, int64_t col) {
     const dnnl_dims_t dims = {rows, cols}, strides = {row, col};
     const dnnl_data_type_t type = dtype == RL_BF16 ? dnnl_bf16 : dtype == RL_F16 ? dnnl_f16 : dnnl_f32;

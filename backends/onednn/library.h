@@ -18,6 +18,8 @@ typedef struct od_gemm od_gemm;
 
 /* True where the machine has instructions for products of the dtype that the library uses. */
 int od_gemm_takes(rl_dtype dtype);
+/* True where sgemm packs its operands itself, false where it reads them in place. */
+int od_sgemm_copies(void);
 /* The prepared product; NULL where the library has only a slow way or no memory. Any thread, outside a parallel
  * region. */
 const od_gemm *od_gemm_prepare(const od_gemm_shape *shape);

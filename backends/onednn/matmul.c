@@ -29,6 +29,7 @@ typedef struct product {
     od_space batch; /* offsets of a, b, c in bytes */
     int64_t block_m, block_n, blocks_m, blocks_n;
     int pack_a, pack_b, buffer_c; /* in registers: a, b packed, c gathered before it is written */
+    int respace_a, respace_b;     /* lines of a, b moved apart: see collides */
     const od_gemm *gemm[2][2];    /* half floats: prepared for inner and last blocks of rows and columns */
     char *scratch;                /* of all threads */
     size_t packed_a, packed_b, buffered_c, gemm_scratch, per_thread;
@@ -159,6 +160,32 @@ static matrix pack(const product *self, const matrix *x, const char *base, int64
     return (matrix){to, cols, 1};
 }
 
+/*
+ * sgemm for processors without AVX-512 reads operands where they lie, several lines side by side. Lines that are a
+ * multiple of 2 KiB apart push each other out of the first-level cache (a product of 1024 took twice the time), so
+ * those are copied with room between them where enough rows or columns of the other operand share the copy.
+ */
+#define COLLISION 512 /* floats */
+#define SHARED 32
+
+static int collides(const matrix *x, int64_t rows, int64_t cols, char orientation) {
+    const layout l = layout_of(x, rows, cols);
+    return l.transposed == orientation && l.leading % COLLISION == 0 && l.leading > 0;
+}
+static int64_t spaced(int64_t line) {
+    const int64_t whole = (line + 15) / 16 * 16;
+    return whole % COLLISION == 0 ? whole + 16 : whole;
+}
+static matrix respace(const matrix *x, const char *base, int64_t rows, int64_t cols, char *to) {
+    const int transposed = layout_of(x, rows, cols).transposed == 'T';
+    const int64_t lines = transposed ? cols : rows, line = transposed ? rows : cols, space = spaced(line);
+    const int64_t step = transposed ? x->col : x->row;
+    for (int64_t i = 0; i < lines; i++)
+        memcpy(to + i * space * (int64_t)sizeof(float), base + i * step * (int64_t)sizeof(float),
+               (size_t)line * sizeof(float));
+    return transposed ? (matrix){to, 1, space} : (matrix){to, space, 1};
+}
+
 static rl_status library_block(const matrix *a, const matrix *b, const matrix *c, int64_t m, int64_t n, int64_t k,
                                float alpha, float beta) {
     const layout la = layout_of(a, m, k), lb = layout_of(b, k, n), lc = layout_of(c, m, n);
@@ -197,8 +224,12 @@ static void run_block(void *context, int thread, int64_t unit) {
     c.base += od_space_offset(s, 0, s->ndim, batch) + (i * c.row + j * c.col) * self->bytes;
     if (self->pack_a)
         a = pack(self, &a, a.base, m, self->k, scratch);
+    else if (self->respace_a)
+        a = respace(&a, a.base, m, self->k, scratch);
     if (self->pack_b)
         b = pack(self, &b, b.base, self->k, n, scratch + self->packed_a);
+    else if (self->respace_b)
+        b = respace(&b, b.base, self->k, n, scratch + self->packed_a);
     char *sums = scratch + self->packed_a + self->packed_b;
     const matrix to = self->buffer_c ? (matrix){sums, n, 1} : c;
     if (self->gemm[0][0] != NULL) {
@@ -312,9 +343,18 @@ static void choose_copies(product *self) {
     self->buffer_c = loops || foreign || !has_layout(&self->c, self->m, self->n);
     if (od_gemm_takes(self->dtype))
         prepare_halves(self);
+    const int reads_in_place = !loops && self->gemm[0][0] == NULL && !od_sgemm_copies();
+    self->respace_a =
+        reads_in_place && !self->pack_a && self->block_n >= SHARED && collides(&self->a, self->block_m, self->k, 'T');
+    self->respace_b =
+        reads_in_place && !self->pack_b && self->block_m >= SHARED && collides(&self->b, self->k, self->block_n, 'N');
     const int64_t bytes = od_register_bytes(self->reg);
-    self->packed_a = self->pack_a ? cache_lines(self->block_m * self->k * bytes) : 0;
-    self->packed_b = self->pack_b ? cache_lines(self->k * self->block_n * bytes) : 0;
+    self->packed_a = self->pack_a      ? cache_lines(self->block_m * self->k * bytes)
+                     : self->respace_a ? cache_lines(spaced(self->block_m) * self->k * bytes)
+                                       : 0;
+    self->packed_b = self->pack_b      ? cache_lines(self->k * self->block_n * bytes)
+                     : self->respace_b ? cache_lines(self->k * spaced(self->block_n) * bytes)
+                                       : 0;
     self->buffered_c = self->buffer_c ? cache_lines(self->block_m * self->block_n * bytes) : 0;
     self->per_thread = self->packed_a + self->packed_b + self->buffered_c + cache_lines((int64_t)self->gemm_scratch);
 }

@@ -84,7 +84,8 @@ static void random_products(void) {
 
 /* Several blocks and threads, vectors, and every layout that the library takes or does not take. */
 static void big_products(void) {
-    static const int64_t sizes[][3] = {{300, 200, 50}, {1, 700, 90}, {700, 1, 90}, {65, 65, 300}, {200, 500, 1}};
+    static const int64_t sizes[][3] = {{300, 200, 50}, {1, 700, 90},  {700, 1, 90},
+                                       {65, 65, 300},  {200, 500, 1}, {512, 512, 70}};
     for (int dtype = RL_F32; dtype <= RL_BOOL; dtype++)
         for (int i = 0; i < COUNT(sizes); i++)
             for (int kind = PACKED; kind <= BROADCAST; kind++) {
