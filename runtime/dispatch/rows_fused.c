@@ -12,9 +12,10 @@ static const struct row_info {
     size_t args_size, operands;
     int n_operands, n_outputs;
 } row_table[RL_ROW_COUNT] = {
-    [RL_ROW_SOFTMAX] = {"softmax", sizeof(rl_softmax_args), offsetof(rl_softmax_args, in), 2, 1},
-    [RL_ROW_SOFTMAX_BACKWARD] = {"softmax_backward", sizeof(rl_softmax_backward_args),
-                                 offsetof(rl_softmax_backward_args, grad_out), 3, 1},
+#define ROW(NAME, number, args, first, operands, outputs, text)                                                        \
+    [RL_ROW_##NAME] = {text, sizeof(args), offsetof(args, first), operands, outputs},
+    RL_ROW_LIST(ROW)
+#undef ROW
 };
 
 static void passed_over(const rl_device *device, const char *op, const char *row, const char *reason) {
@@ -54,7 +55,10 @@ rl_status rl_row_fused(const char *op, rl_row row, void *args, size_t args_size,
     const struct row_info *info = &row_table[row];
     assert(row > RL_ROW_NONE && row < RL_ROW_COUNT);
     assert(args_size == info->args_size && n_operands == info->n_operands);
-    rl_device *device = operands[n_operands - 1]->storage->device;
+    const rl_tensor *any = NULL; /* operands that are absent are NULL */
+    for (int64_t k = 0; k < n_operands && any == NULL; k++)
+        any = operands[k];
+    rl_device *device = any->storage->device;
     *out_ran = false;
     if (!rl_fused_rows_)
         return RL_OK;

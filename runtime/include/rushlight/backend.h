@@ -384,13 +384,29 @@ typedef struct rl_sort_args {
 /* Fused rows: optional kernels for what otherwise lowers to primitives ----------------------------------------------
  */
 
-/* X(NAME, number, args struct, "name"): closed, appended to by new versions. */
+/* X(NAME, number, args struct, first operand, operands, outputs, "name"): closed, appended to by new versions. The
+ * operands of a struct stand together, outputs last. An operand that is absent has no buffer. */
 #define RL_ROW_LIST(X)                                                                                                 \
-    X(SOFTMAX, 1, rl_softmax_args, "softmax")                                                                          \
-    X(SOFTMAX_BACKWARD, 2, rl_softmax_backward_args, "softmax_backward")
+    X(SOFTMAX, 1, rl_softmax_args, in, 2, 1, "softmax")                                                                \
+    X(SOFTMAX_BACKWARD, 2, rl_softmax_backward_args, grad_out, 3, 1, "softmax_backward")                               \
+    X(CONV, 3, rl_conv_args, a, 4, 1, "conv")                                                                          \
+    X(CONV_GRAD_INPUT, 4, rl_conv_args, a, 4, 1, "conv_grad_input")                                                    \
+    X(CONV_GRAD_WEIGHT, 5, rl_conv_args, a, 4, 1, "conv_grad_weight")                                                  \
+    X(POOL, 6, rl_pool_args, in, 2, 1, "pool")                                                                         \
+    X(POOL_BACKWARD, 7, rl_pool_backward_args, grad_out, 4, 1, "pool_backward")                                        \
+    X(NORM, 8, rl_norm_args, in, 6, 3, "norm")                                                                         \
+    X(NORM_BACKWARD, 9, rl_norm_backward_args, grad_out, 8, 3, "norm_backward")                                        \
+    X(CROSS_ENTROPY, 10, rl_cross_entropy_args, logits, 4, 2, "cross_entropy")                                         \
+    X(CROSS_ENTROPY_BACKWARD, 11, rl_cross_entropy_backward_args, grad_loss, 5, 1, "cross_entropy_backward")           \
+    X(ATTENTION, 12, rl_attention_args, q, 6, 2, "attention")                                                          \
+    X(ATTENTION_BACKWARD, 13, rl_attention_backward_args, grad_out, 10, 3, "attention_backward")                       \
+    X(EMBEDDING_BACKWARD, 14, rl_embedding_backward_args, grad_out, 3, 1, "embedding_backward")                        \
+    X(RNN, 15, rl_rnn_args, gates, 8, 3, "rnn")                                                                        \
+    X(RNN_BACKWARD, 16, rl_rnn_backward_args, grad_h, 12, 4, "rnn_backward")                                           \
+    X(LINEAR, 17, rl_linear_args, in, 4, 1, "linear")
 
-#define RL_ROW_ENUM_(NAME, number, args, text) RL_ROW_##NAME = number,
-typedef enum rl_row { RL_ROW_NONE = 0, RL_ROW_LIST(RL_ROW_ENUM_) RL_ROW_COUNT = 3 } rl_row;
+#define RL_ROW_ENUM_(NAME, number, args, first, operands, outputs, text) RL_ROW_##NAME = number,
+typedef enum rl_row { RL_ROW_NONE = 0, RL_ROW_LIST(RL_ROW_ENUM_) RL_ROW_COUNT = 18 } rl_row;
 #undef RL_ROW_ENUM_
 
 /* out = softmax(in) along dim, or its logarithm; accumulates in F32 or better. */
@@ -414,6 +430,199 @@ typedef struct rl_softmax_backward_args {
     int64_t shape[RL_MAX_DIMS];
     rl_operand grad_out, out, grad_in;
 } rl_softmax_backward_args;
+
+/* What linear and conv may do to a result before it is stored. */
+typedef enum rl_activation {
+    RL_ACTIVATION_NONE = 0,
+    RL_ACTIVATION_RELU = 1,     /* max(y, 0); NaN stays */
+    RL_ACTIVATION_GELU = 2,     /* y Phi(y) */
+    RL_ACTIVATION_GELU_TANH = 3 /* its approximation by tanh (Hendrycks and Gimpel 2016) */
+} rl_activation;
+
+/*
+ * Convolution, which is correlation: y[n, o, p] = bias[o] + sum over c, k of x[n, c, p stride - padding + k dilation]
+ * w[o, c, k], for the c of o's group; outside x is 0. One struct for its three rows:
+ *   CONV              a = x, b = w, bias or absent, out = y; then the activation
+ *   CONV_GRAD_INPUT   a = gradient of y, b = w, out = gradient of x (also: transposed convolution, with bias (C_in))
+ *   CONV_GRAD_WEIGHT  a = x, b = gradient of y, out = gradient of w; no bias
+ * x (batch, in_channels, in_size...), w (out_channels, in_channels / groups, kernel...), y (batch, out_channels,
+ * out_size...). Strides of an operand are in this order, whatever the layout in memory: channels last is a matter of
+ * strides. Padding behind is what out_size asks for. Accumulates in F32 or better and rounds once.
+ */
+typedef struct rl_conv_args {
+    uint32_t size;
+    uint32_t dtype;      /* of all operands */
+    uint32_t activation; /* rl_activation; only of CONV */
+    uint32_t reserved;
+    int64_t spatial; /* 1 to 3 dimensions, the first ones of the arrays below */
+    int64_t batch, in_channels, out_channels, groups;
+    int64_t in_size[3], out_size[3], kernel[3], stride[3], padding[3], dilation[3];
+    rl_operand a, b, bias, out;
+} rl_conv_args;
+
+/*
+ * Pooling over windows: in (batch, channels, in_size...), out (batch, channels, out_size...). MAX takes the greatest
+ * element of the window that lies within the input (NaN is greater than everything); AVERAGE their sum over divisor,
+ * or, where that is 0, over the number of elements within the input, padding counted where count_padding is set (never
+ * what lies beyond the padding). The backward of MAX gives each element's gradient to the first of the window, in
+ * row-major order, that equals the result (or is NaN, where that is); AVERAGE has neither in nor out.
+ */
+typedef enum rl_pool_kind { RL_POOL_MAX = 0, RL_POOL_AVERAGE = 1 } rl_pool_kind;
+typedef struct rl_pool_window {
+    int64_t spatial; /* 1 to 3 */
+    int64_t batch, channels;
+    int64_t in_size[3], out_size[3], kernel[3], stride[3], padding[3], dilation[3];
+    int64_t divisor;
+    uint32_t kind; /* rl_pool_kind */
+    uint32_t count_padding;
+} rl_pool_window; /* frozen */
+typedef struct rl_pool_args {
+    uint32_t size;
+    uint32_t dtype;
+    rl_pool_window window;
+    rl_operand in, out;
+} rl_pool_args;
+typedef struct rl_pool_backward_args {
+    uint32_t size;
+    uint32_t dtype;
+    rl_pool_window window;
+    rl_operand grad_out, in, out, grad_in;
+} rl_pool_backward_args;
+
+/*
+ * Normalization over the dimensions of the mask `normalized`, of n elements together: mean = sum(x) / n (0 where
+ * `center` is not set), var = sum((x - mean)^2) / n, out = (x - mean) / sqrt(var + eps) * weight + bias. Layer, group,
+ * instance, batch (in training) and RMS normalization are this, with other masks and strides. weight and bias, each
+ * present or not, are read by strides over `shape`: they vary along the dimensions of the mask `affine` and have stride
+ * 0 along the others. mean and var are of stat_dtype (F64 for F64, else F32); their strides along normalized dimensions
+ * are to be ignored; mean is absent where `center` is not set.
+ * Backward, with d = grad_out weight and z = (x - mean) / sqrt(var + eps): grad_in = (d - mean(d) [where center is set]
+ * - z mean(d z)) / sqrt(var + eps); grad_weight = sum(grad_out z), grad_bias = sum(grad_out), over the dimensions that
+ * are not affine (strides there are to be ignored). Each of the three outputs may be absent.
+ */
+typedef struct rl_norm_args {
+    uint32_t size;
+    uint32_t dtype;       /* of in, out */
+    uint32_t param_dtype; /* of weight, bias */
+    uint32_t stat_dtype;  /* of mean, var */
+    uint32_t normalized, affine;
+    uint32_t center;
+    uint32_t reserved;
+    int64_t ndim;
+    int64_t shape[RL_MAX_DIMS];
+    double eps;
+    rl_operand in, weight, bias, out, mean, var;
+} rl_norm_args;
+typedef struct rl_norm_backward_args {
+    uint32_t size;
+    uint32_t dtype, param_dtype, stat_dtype;
+    uint32_t normalized, affine;
+    uint32_t center;
+    uint32_t reserved;
+    int64_t ndim;
+    int64_t shape[RL_MAX_DIMS];
+    double eps;
+    rl_operand grad_out, in, weight, mean, var, grad_in, grad_weight, grad_bias;
+} rl_norm_backward_args;
+
+/*
+ * For each of `rows` rows of `classes` numbers: log_sum = log(sum exp(logits)), loss = log_sum - logits[target]; loss
+ * is 0 where target is ignore_index. Another target outside 0 .. classes - 1 is an index error, as for gather, and
+ * gives 0. Backward: grad_logits = grad_loss (exp(logits - log_sum) - [class is target]), 0 in ignored rows. loss,
+ * log_sum and grad_loss are F32 (F64 for F64); strides of logits are (row, class), of the others (row).
+ */
+typedef struct rl_cross_entropy_args {
+    uint32_t size;
+    uint32_t dtype;       /* of logits */
+    uint32_t index_dtype; /* of target: I32 or I64 */
+    uint32_t stat_dtype;  /* of loss and log_sum */
+    int64_t rows, classes, ignore_index;
+    rl_operand logits, target, loss, log_sum;
+} rl_cross_entropy_args;
+typedef struct rl_cross_entropy_backward_args {
+    uint32_t size;
+    uint32_t dtype, index_dtype, stat_dtype;
+    int64_t rows, classes, ignore_index;
+    rl_operand grad_loss, logits, target, log_sum, grad_logits;
+} rl_cross_entropy_backward_args;
+
+/*
+ * Scaled dot-product attention: out = softmax(scale q k^T + mask) v for each of (batch, head). q (batch, heads,
+ * q_length, width), k (batch, heads, k_length, width), v (batch, heads, k_length, value_width), out (batch, heads,
+ * q_length, value_width); a head that several share has stride 0. mask (batch, heads, q_length, k_length), by strides:
+ * of dtype BOOL (true takes part) or of the operands' dtype (added), or absent. causal: row i sees columns 0 .. i only.
+ * A row that sees nothing gives NaN for a mask that is added and by PyTorch's rule 0 otherwise. log_sum (batch, heads,
+ * q_length), F32 (F64 for F64), is the logarithm of the row's sum of exponentials. Neither direction may need memory of
+ * q_length x k_length. Outputs of the backward are never shared between heads: the host sums.
+ */
+typedef struct rl_attention_args {
+    uint32_t size;
+    uint32_t dtype;
+    uint32_t mask_dtype; /* 0: no mask */
+    uint32_t causal;
+    int64_t batch, heads, q_length, k_length, width, value_width;
+    double scale;
+    rl_operand q, k, v, mask, out, log_sum;
+} rl_attention_args;
+typedef struct rl_attention_backward_args {
+    uint32_t size;
+    uint32_t dtype, mask_dtype, causal;
+    int64_t batch, heads, q_length, k_length, width, value_width;
+    double scale;
+    rl_operand grad_out, q, k, v, mask, out, log_sum, grad_q, grad_k, grad_v;
+} rl_attention_backward_args;
+
+/* out (rows, width) = sum of grad_out (count, width) over the positions whose index is the row; positions of
+ * padding_index give nothing. Another index outside 0 .. rows - 1 is an index error, as for gather. Same bits each
+ * time. */
+typedef struct rl_embedding_backward_args {
+    uint32_t size;
+    uint32_t dtype;
+    uint32_t index_dtype;
+    uint32_t reserved;
+    int64_t count, rows, width;
+    int64_t padding_index; /* -1: none */
+    rl_operand grad_out, index, out;
+} rl_embedding_backward_args;
+
+/*
+ * One direction of one recurrent layer. gates (steps, batch, G hidden) is the input's part, weight (G hidden, hidden)
+ * and bias (G hidden), or absent, the state's; u = gates[t] + weight h[t-1] + bias, in blocks of `hidden`. LSTM (G 4: i
+ * f g o)  c = sig(f) c' + sig(i) tanh(g); h = sig(o) tanh(c) GRU  (G 3: r z n)    n = tanh(gates_n + sig(r) (weight_n
+ * h' + bias_n)); h = (1 - sig(z)) n + sig(z) h' TANH, RELU (G 1)     h = tanh(u); h = max(u, 0) `reverse` walks from
+ * the last step to the first. h and c (steps, batch, hidden) hold the state after each step; h0, c0 (batch, hidden) the
+ * one before the first. c and c0 are LSTM's only. reserve (steps, batch, R hidden) is the cell's own, for its backward:
+ * R is 4 for LSTM and GRU, 0 else (and then reserve is absent). Backward: grad_h and grad_c (steps, batch, hidden;
+ * grad_c may be absent) are the gradients of h and c from outside; grad_gates (steps, batch, G hidden) of u's input
+ * part, grad_state_gates of its state's part (GRU's differs in n; for the others it is grad_gates, and absent),
+ * grad_h0, grad_c0. The gradient of weight is a product that the host makes.
+ */
+typedef enum rl_rnn_cell { RL_RNN_LSTM = 0, RL_RNN_GRU = 1, RL_RNN_TANH = 2, RL_RNN_RELU = 3 } rl_rnn_cell;
+typedef struct rl_rnn_args {
+    uint32_t size;
+    uint32_t dtype;
+    uint32_t cell; /* rl_rnn_cell */
+    uint32_t reverse;
+    int64_t steps, batch, hidden;
+    rl_operand gates, weight, bias, h0, c0, h, c, reserve;
+} rl_rnn_args;
+typedef struct rl_rnn_backward_args {
+    uint32_t size;
+    uint32_t dtype, cell, reverse;
+    int64_t steps, batch, hidden;
+    rl_operand grad_h, grad_c, weight, h0, c0, h, c, reserve, grad_gates, grad_state_gates, grad_h0, grad_c0;
+} rl_rnn_backward_args;
+
+/* out (rows, out_features) = activation(in (rows, in_features) weight^T + bias): weight (out_features, in_features),
+ * bias (out_features) or absent. Accumulates as matmul does and rounds once. */
+typedef struct rl_linear_args {
+    uint32_t size;
+    uint32_t dtype;
+    uint32_t activation; /* rl_activation */
+    uint32_t reserved;
+    int64_t rows, in_features, out_features;
+    rl_operand in, weight, bias, out;
+} rl_linear_args;
 
 typedef struct rl_fused_cell { /* frozen */
     uint32_t row;              /* rl_row */
