@@ -230,6 +230,12 @@ static rl_status event_sync(rl_backend_event *event) {
 
 /* The table ------------------------------------------------------------------------------------------------------- */
 
+static const rl_fused_cell cells[] = {
+#define CELL(ROW, name) {RL_ROW_##ROW, 0, od_supports_##name, od_##name},
+    OD_CELL_LIST(CELL)
+#undef CELL
+};
+
 static const rl_backend table = {
     .size = sizeof(rl_backend),
     .abi = RL_ABI_VERSION,
@@ -268,8 +274,8 @@ static const rl_backend table = {
     .scatter = od_scatter,
     .scan = od_scan,
     .sort = od_sort,
-    .fused = od_softmax_cells,
-    .n_fused = 2,
+    .fused = cells,
+    .n_fused = sizeof cells / sizeof *cells,
     .after_fork = after_fork,
 };
 

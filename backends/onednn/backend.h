@@ -28,6 +28,15 @@ rl_status od_gather(rl_backend_stream *stream, const rl_gather_args *args);
 rl_status od_scatter(rl_backend_stream *stream, const rl_scatter_args *args);
 rl_status od_scan(rl_backend_stream *stream, const rl_scan_args *args);
 rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args);
-extern const rl_fused_cell od_softmax_cells[2];
+
+/* Fused rows: X(ROW, name) stands for the cell of od_supports_NAME and od_NAME. Best first where a row stands twice. */
+#define OD_CELL_LIST(X)                                                                                                \
+    X(SOFTMAX, softmax)                                                                                                \
+    X(SOFTMAX_BACKWARD, softmax_backward)
+#define OD_CELL_DECLARE(ROW, name)                                                                                     \
+    int od_supports_##name(rl_backend_device *device, const void *args, const char **out_reason);                      \
+    rl_status od_##name(rl_backend_stream *stream, const void *args);
+OD_CELL_LIST(OD_CELL_DECLARE)
+#undef OD_CELL_DECLARE
 
 #endif

@@ -104,7 +104,7 @@ static rl_status plain_backward(const rl_host *host, const void *args) {
     return rl_kernel_softmax_backward(host, args);
 }
 
-static rl_status softmax(rl_backend_stream *stream, const void *what) {
+rl_status od_softmax(rl_backend_stream *stream, const void *what) {
     static const od_slicing how = {sizeof(rl_softmax_args),
                                    offsetof(rl_softmax_args, ndim),
                                    offsetof(rl_softmax_args, shape),
@@ -120,7 +120,7 @@ static rl_status softmax(rl_backend_stream *stream, const void *what) {
     return run(&self, args->ndim, args->shape, args->dim, "softmax");
 }
 
-static rl_status softmax_backward(rl_backend_stream *stream, const void *what) {
+rl_status od_softmax_backward(rl_backend_stream *stream, const void *what) {
     static const od_slicing how = OD_SLICING(rl_softmax_backward_args, grad_out, out, grad_in);
     static const int64_t wide[OD_SLICE_OPERANDS] = {8, 8, 8};
     const rl_softmax_backward_args *args = what;
@@ -140,16 +140,11 @@ static int takes_floats(uint32_t dtype, const char **out_reason) {
     *out_reason = "softmax is for floats";
     return 0;
 }
-static int supports_softmax(rl_backend_device *device, const void *args, const char **out_reason) {
+int od_supports_softmax(rl_backend_device *device, const void *args, const char **out_reason) {
     (void)device;
     return takes_floats(((const rl_softmax_args *)args)->dtype, out_reason);
 }
-static int supports_backward(rl_backend_device *device, const void *args, const char **out_reason) {
+int od_supports_softmax_backward(rl_backend_device *device, const void *args, const char **out_reason) {
     (void)device;
     return takes_floats(((const rl_softmax_backward_args *)args)->dtype, out_reason);
 }
-
-const rl_fused_cell od_softmax_cells[2] = {
-    {RL_ROW_SOFTMAX, 0, supports_softmax, softmax},
-    {RL_ROW_SOFTMAX_BACKWARD, 0, supports_backward, softmax_backward},
-};
