@@ -253,3 +253,21 @@ rl_status rl_check_within(const char *op, int64_t ndim, const int64_t *shape, co
         "%s: shape %s with strides %s at offset %" PRId64 " reaches outside a storage of %" PRIu64 " elements", op,
         rl_shape_text(ndim, shape, shape_text), rl_shape_text(ndim, stride, stride_text), offset, elements);
 }
+
+bool rl_is_channels_last(int64_t ndim, const int64_t *shape, const int64_t *stride) {
+    if (ndim < 3 || stride[1] != 1 || rl_is_contiguous(ndim, shape, stride))
+        return false;
+    int64_t run = shape[1];
+    for (int64_t d = ndim - 1; d >= 2; run *= shape[d--])
+        if (shape[d] > 1 && stride[d] != run)
+            return false;
+    return shape[0] <= 1 || stride[0] == run;
+}
+
+void rl_channels_last_strides(int64_t ndim, const int64_t *shape, int64_t *out_stride) {
+    int64_t run = shape[1] > 0 ? shape[1] : 1;
+    out_stride[1] = 1;
+    for (int64_t d = ndim - 1; d >= 2; run *= shape[d] > 0 ? shape[d] : 1, d--)
+        out_stride[d] = run;
+    out_stride[0] = run;
+}

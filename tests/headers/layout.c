@@ -162,6 +162,7 @@ static void structs(void) {
     FIELD(rl_conv_args, b);
     FIELD(rl_conv_args, bias);
     FIELD(rl_conv_args, out);
+    FIELD(rl_conv_args, weight_stamp);
     SIZE(rl_pool_window);
     FIELD(rl_pool_window, spatial);
     FIELD(rl_pool_window, batch);
@@ -444,6 +445,7 @@ static void numbers(void) {
     ONE(RL_DEVICE_UNIFIED)
     ONE(RL_DEVICE_NATIVE_F16)
     ONE(RL_DEVICE_NATIVE_BF16)
+    ONE(RL_DEVICE_CHANNELS_LAST)
     ONE(RL_MEMORY_DEVICE)
     ONE(RL_MEMORY_HOST)
     ONE(RL_BACKEND_HOST_MEMORY)

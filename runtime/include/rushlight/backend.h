@@ -458,6 +458,7 @@ typedef struct rl_conv_args {
     int64_t batch, in_channels, out_channels, groups;
     int64_t in_size[3], out_size[3], kernel[3], stride[3], padding[3], dilation[3];
     rl_operand a, b, bias, out;
+    uint64_t weight_stamp; /* of w: calls with one stamp, not 0, find the same numbers there */
 } rl_conv_args;
 
 /*
@@ -672,6 +673,7 @@ typedef struct rl_host {
 #define RL_DEVICE_UNIFIED 4u /* shares memory with the host, physically */
 #define RL_DEVICE_NATIVE_F16 8u
 #define RL_DEVICE_NATIVE_BF16 16u
+#define RL_DEVICE_CHANNELS_LAST 32u /* convolves fastest with channels innermost: the host lays results out like that */
 
 typedef struct rl_device_info {
     uint32_t size;  /* set by the host; the backend fills no more than this */
