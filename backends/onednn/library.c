@@ -17,7 +17,37 @@ struct od_gemm {
 #define BUCKETS 256
 static od_gemm *buckets[BUCKETS];
 static dnnl_engine_t engine;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER, engine_lock = PTHREAD_MUTEX_INITIALIZER;
+
+dnnl_engine_t od_engine(void) {
+    pthread_mutex_lock(&engine_lock);
+    if (engine == NULL && dnnl_engine_create(&engine, dnnl_cpu, 0) != dnnl_success)
+        engine = NULL;
+    dnnl_engine_t found = engine;
+    pthread_mutex_unlock(&engine_lock);
+    return found;
+}
+
+rl_status od_library_execute(dnnl_primitive_t primitive, const od_library_arg *args, int count, int threads) {
+    dnnl_engine_t on = od_engine();
+    dnnl_stream_t stream = NULL;
+    dnnl_exec_arg_t given[8] = {{0, NULL}};
+    const od_library_state saved = od_library_begin();
+    if (threads > 1)
+        od_library_threads(threads);
+    int good = on != NULL && dnnl_stream_create(&stream, on, dnnl_stream_default_flags) == dnnl_success;
+    for (int i = 0; i < count && good; i++) {
+        given[i].arg = args[i].name;
+        good = dnnl_memory_create(&given[i].memory, args[i].desc, on, args[i].at) == dnnl_success;
+    }
+    good = good && dnnl_primitive_execute(primitive, stream, count, given) == dnnl_success &&
+           dnnl_stream_wait(stream) == dnnl_success;
+    for (int i = 0; i < count; i++)
+        (void)dnnl_memory_destroy(given[i].memory);
+    (void)dnnl_stream_destroy(stream);
+    od_library_end(&saved);
+    return good ? RL_OK : RL_INTERNAL;
+}
 
 int od_gemm_takes(rl_dtype dtype) {
     const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
@@ -80,8 +110,7 @@ const od_gemm *od_gemm_prepare(const od_gemm_shape *shape) {
     od_gemm *found = *bucket;
     while (found != NULL && memcmp(&found->shape, shape, sizeof *shape) != 0)
         found = found->next;
-    if (found == NULL && (engine != NULL || dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success) &&
-        (found = calloc(1, sizeof *found)) != NULL) {
+    if (found == NULL && od_engine() != NULL && (found = calloc(1, sizeof *found)) != NULL) {
         const od_library_state saved = od_library_begin(); /* it is going to run on one thread */
         found->shape = *shape;
         make(found);
@@ -98,22 +127,11 @@ size_t od_gemm_scratch(const od_gemm *self) {
 }
 
 rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scratch) {
-    dnnl_stream_t stream = NULL;
-    dnnl_exec_arg_t args[4] = {
-        {DNNL_ARG_SRC, NULL}, {DNNL_ARG_WEIGHTS, NULL}, {DNNL_ARG_DST, NULL}, {DNNL_ARG_SCRATCHPAD, NULL}};
-    const const_dnnl_memory_desc_t descs[4] = {self->a, self->b, self->c, self->scratch};
-    void *const at[4] = {a, b, c, scratch};
-    const od_library_state saved = od_library_begin();
-    int good = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success;
-    for (int i = 0; i < 4 && good; i++)
-        good = dnnl_memory_create(&args[i].memory, descs[i], engine, at[i]) == dnnl_success;
-    good = good && dnnl_primitive_execute(self->primitive, stream, 4, args) == dnnl_success &&
-           dnnl_stream_wait(stream) == dnnl_success;
-    for (int i = 0; i < 4; i++)
-        (void)dnnl_memory_destroy(args[i].memory);
-    (void)dnnl_stream_destroy(stream);
-    od_library_end(&saved);
-    return good ? RL_OK : RL_INTERNAL;
+    const od_library_arg args[] = {{DNNL_ARG_SRC, self->a, a},
+                                   {DNNL_ARG_WEIGHTS, self->b, b},
+                                   {DNNL_ARG_DST, self->c, c},
+                                   {DNNL_ARG_SCRATCHPAD, self->scratch, scratch}};
+    return od_library_execute(self->primitive, args, 4, 1);
 }
 
 void od_gemm_shutdown(void) {

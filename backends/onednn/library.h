@@ -6,7 +6,20 @@
 #ifndef RUSHLIGHT_BACKENDS_ONEDNN_LIBRARY_H
 #define RUSHLIGHT_BACKENDS_ONEDNN_LIBRARY_H
 
+#include <oneapi/dnnl/dnnl.h>
+
 #include "backend.h"
+
+/* The library's processor; NULL where it could not be had. Any thread. */
+dnnl_engine_t od_engine(void);
+
+typedef struct od_library_arg {
+    int name; /* DNNL_ARG_ ... */
+    const_dnnl_memory_desc_t desc;
+    void *at;
+} od_library_arg;
+/* Runs a primitive on up to `threads` threads and waits for it. At most 8 arguments. */
+rl_status od_library_execute(dnnl_primitive_t primitive, const od_library_arg *args, int count, int threads);
 
 typedef struct od_gemm_shape { /* c (m, n) = a (m, k) b (k, n); strides in elements, one of each pair is 1 */
     int64_t m, n, k, a_row, a_col, b_row, b_col, c_row;

@@ -89,8 +89,12 @@ od_library_state od_library_begin(void) {
     return saved;
 }
 
+void od_library_threads(int count) {
+    omp_set_num_threads(count);
+}
+
 void od_library_end(const od_library_state *saved) {
-    if (saved->threads != 1)
+    if (omp_get_max_threads() != saved->threads)
         omp_set_num_threads(saved->threads);
     pthread_sigmask(SIG_SETMASK, &saved->signals, NULL);
 }

@@ -286,20 +286,38 @@ static void conv_vjp(rl_vjp *v) {
         rl_vjp_set(v, 2, bias_gradient(g));
 }
 
-static const rl_sample conv_samples[] = {{"f[2,3,7], f[4,3,3], f[4]"},
-                                         {"f[2,3,7,6], f[4,3,3,2], f[4], 2, [1,2]"},
-                                         {"f[1,1,8,8], f[1,1,3,3]"},
-                                         {"f[2,4,6,5], f[6,2,3,3], f[6], [2,1], 1, [1,2], 2"},
-                                         {"f[2,4,5,5], f[4,1,3,3], f[4], 1, 1, groups=4"},
-                                         {"f[2,3,4,4], f[5,3,1,1], f[5]"},
-                                         {"f[2,5,7]t, f[3,5,1]"},
-                                         {"f[0,3,5,5], f[2,3,3,3], f[2]"},
-                                         {"f[2,2,4,5,4], f[3,2,2,3,2], f[3], 1, [1,0,1]"},
-                                         {"f[1,2,5,5], f[3,2,2,2], padding=[0,0,1,1]"},
-                                         {"f[2,17,9,9], f[16,17,3,3], f[16], 1, 1, activation=\"relu\""},
-                                         {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu\""},
-                                         {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu_tanh\""},
-                                         {0}};
+#define LONG_SUMS "sums of thousands in another order; too large for differences"
+#define LARGE (1u << RL_F32 | 1u << RL_BF16)
+static const rl_sample conv_samples[] = {
+    {"f[2,3,7], f[4,3,3], f[4]"},
+    {"f[2,3,7,6], f[4,3,3,2], f[4], 2, [1,2]"},
+    {"f[1,1,8,8], f[1,1,3,3]"},
+    {"f[2,4,6,5], f[6,2,3,3], f[6], [2,1], 1, [1,2], 2"},
+    {"f[2,4,5,5], f[4,1,3,3], f[4], 1, 1, groups=4"},
+    {"f[2,3,4,4], f[5,3,1,1], f[5]"},
+    {"f[2,5,7]t, f[3,5,1]"},
+    {"f[0,3,5,5], f[2,3,3,3], f[2]"},
+    {"f[2,2,4,5,4], f[3,2,2,3,2], f[3], 1, [1,0,1]"},
+    {"f[1,2,5,5], f[3,2,2,2], padding=[0,0,1,1]"},
+    {"f[2,17,9,9], f[16,17,3,3], f[16], 1, 1, activation=\"relu\""},
+    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu\""},
+    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu_tanh\""},
+    /* Several parts of images or rows, both layouts, groups, on backends that cut the work. */
+    {"f[5,8,24,24], f[16,8,3,3], f[16], 1, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[1,16,40,36], f[16,16,3,3], f[16], 1, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[2,16,40,36], f[8,16,5,3], f[8], 2, [2,1]", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[33,8,30], f[16,8,5], None, 2, 2", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[3,16,16,16], f[16,1,3,3], f[16], 1, 1, 1, 16", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {"f[2,4,9,10,8], f[8,4,3,3,3], f[8], 1, 1, activation=\"relu\"", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {"f[1,4,64,20], f[8,4,7,3], f[8], [3,1], [3,1], [2,1]", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {0}};
 static const rl_bad conv_bad[] = {
     {"f[2,3,7], f[4,2,3]", RL_SHAPE_MISMATCH, "takes 2 channels, and input has 3"},
     {"f[2,3], f[4,3]", RL_SHAPE_MISMATCH, "must both have 3, 4 or 5 dimensions"},
@@ -396,16 +414,26 @@ static void grad_input_vjp(rl_vjp *v) {
         rl_vjp_set(v, 2, bias_gradient(u));
 }
 
-static const rl_sample grad_input_samples[] = {{"f[2,4,5], f[4,3,3], None, [7]"},
-                                               {"f[2,4,4,8], f[4,3,3,2], f[3], [8,5], [2,1], [1,2]"},
-                                               {"f[2,6,2,5], f[6,2,3,3], None, [4,7], [2,1], [1,1], [1,2], 2"},
-                                               {"f[2,4,5,5], f[4,1,3,3], f[4], [5,5], 1, 1, groups=4"},
-                                               {"f[2,5,4,4], f[5,3,1,1], None, [4,4]"},
-                                               {"f[0,2,3,3], f[2,3,3,3], None, [5,5]"},
-                                               {"f[2,5,7]t, f[5,3,1], f[3], 7"},
-                                               {"f[2,3,4,3,4], f[3,2,2,3,2], None, [4,5,4], 1, [1,0,1]"},
-                                               {"f[1,3,2,2], f[3,2,3,3], None, [6,6], 2"},
-                                               {0}};
+static const rl_sample grad_input_samples[] = {
+    {"f[2,4,5], f[4,3,3], None, [7]"},
+    {"f[2,4,4,8], f[4,3,3,2], f[3], [8,5], [2,1], [1,2]"},
+    {"f[2,6,2,5], f[6,2,3,3], None, [4,7], [2,1], [1,1], [1,2], 2"},
+    {"f[2,4,5,5], f[4,1,3,3], f[4], [5,5], 1, 1, groups=4"},
+    {"f[2,5,4,4], f[5,3,1,1], None, [4,4]"},
+    {"f[0,2,3,3], f[2,3,3,3], None, [5,5]"},
+    {"f[2,5,7]t, f[5,3,1], f[3], 7"},
+    {"f[2,3,4,3,4], f[3,2,2,3,2], None, [4,5,4], 1, [1,0,1]"},
+    {"f[1,3,2,2], f[3,2,3,3], None, [6,6], 2"},
+    /* Several parts of images or rows, both layouts, groups, on backends that cut the work. */
+    {"f[5,16,24,24], f[16,8,3,3], f[8], [24,24], 1, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {"f[3,16,12,12], f[16,8,4,4], None, [24,24], 2, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {"f[9,16,20], f[16,8,5], None, [39], 2, 2", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[3,16,16,16], f[16,1,3,3], None, [16,16], 1, 1, 1, 16", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {0}};
 static const rl_bad grad_input_bad[] = {
     {"f[2,4,6], f[4,3,3], None, [7]", RL_SHAPE_MISMATCH, "grad (2, 4, 6) is no result of this convolution"},
     {"f[2,5,5], f[4,3,3], None, [7]", RL_SHAPE_MISMATCH, "grad (2, 5, 5) is no result of this convolution"},
@@ -497,16 +525,26 @@ static void grad_weight_vjp(rl_vjp *v) {
                           rl_vjp_meta(v, 1)));
 }
 
-static const rl_sample grad_weight_samples[] = {{"f[2,3,7], f[2,4,5], [3]"},
-                                                {"f[2,3,8,5], f[2,4,4,8], [3,2], [2,1], [1,2]"},
-                                                {"f[2,4,4,7], f[2,6,2,5], 3, [2,1], 1, [1,2], 2"},
-                                                {"f[2,4,5,5], f[2,4,5,5], 3, 1, 1, groups=4"},
-                                                {"f[2,3,4,4], f[2,5,4,4], 1"},
-                                                {"f[0,3,5,5], f[0,2,3,3], 3"},
-                                                {"f[2,5,7]t, f[2,3,7], 1"},
-                                                {"f[2,2,4,5,4], f[2,3,5,3,5], [2,3,2], 1, [1,0,1]"},
-                                                {"f[9,3,6,6], f[9,2,2,2], 3, 2"},
-                                                {0}};
+static const rl_sample grad_weight_samples[] = {
+    {"f[2,3,7], f[2,4,5], [3]"},
+    {"f[2,3,8,5], f[2,4,4,8], [3,2], [2,1], [1,2]"},
+    {"f[2,4,4,7], f[2,6,2,5], 3, [2,1], 1, [1,2], 2"},
+    {"f[2,4,5,5], f[2,4,5,5], 3, 1, 1, groups=4"},
+    {"f[2,3,4,4], f[2,5,4,4], 1"},
+    {"f[0,3,5,5], f[0,2,3,3], 3"},
+    {"f[2,5,7]t, f[2,3,7], 1"},
+    {"f[2,2,4,5,4], f[2,3,5,3,5], [2,3,2], 1, [1,0,1]"},
+    {"f[9,3,6,6], f[9,2,2,2], 3, 2"},
+    /* Several parts of images or rows, both layouts, groups, on backends that cut the work. */
+    {"f[7,8,24,24], f[7,16,24,24], 3, 1, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[3,8,25,24], f[3,16,13,12], 3, 2, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[9,8,39], f[9,16,20], 5, 2, 2", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[3,16,16,16], f[3,16,16,16], 3, 1, 1, 1, 16", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {0}};
 static const rl_bad grad_weight_bad[] = {
     {"f[2,3,7], f[2,4,6], [3]", RL_SHAPE_MISMATCH, "grad (2, 4, 6) is no result of this convolution"},
     {"f[2,3,7], f[3,4,5], [3]", RL_SHAPE_MISMATCH, "grad (3, 4, 5) is no result of this convolution"},

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fused rows: convolution and its two gradients, by oneDNN's primitives for channels innermost. Activations that lie so
+ * are worked on where they are; others are copied, a few images at a time, while they are in the cache.
+ *
+ * Work is cut by shape alone: into parts of some images, or, of few images, of some rows of the output. The gradient of
+ * the weight is summed over a fixed number of parts, which are added in their order.
+ */
+#include "conv_primitive.h"
+#include "conv_small.h"
+
+#include <string.h>
+
+#include "backend.h"
+
+#define MOST_PARTS 16 /* of images or rows */
+#define SUM_PARTS 4   /* of a weight's gradient */
+#define PART_WORK 2e6 /* multiplications that a part is worth */
+#define BLOCK 16      /* places that are copied at a time */
+
+typedef struct part {
+    od_conv *conv;                      /* borrowed from the call's list */
+    int64_t image, images, row, in_row; /* rows: of the first spatial dimension */
+} part;
+
+typedef struct activation { /* x or y, as (batch, channels, size ...) */
+    const rl_operand *operand;
+    int64_t channels, places, row_places; /* elements of an image for each channel; of a row */
+    const int64_t *size;
+    int packed, whole; /* an image lies packed with channels innermost; all images do, one after the other */
+} activation;
+
+typedef struct conv_call {
+    const rl_conv_args *args;
+    od_conv_kind kind;
+    rl_dtype dtype;
+    activation in, out; /* x and y, whichever of them is read and written */
+    part parts[MOST_PARTS];
+    od_conv *convs[MOST_PARTS]; /* to be given back */
+    int n_parts, n_convs;
+    float *bias;
+    char *weight; /* in the primitive's order; of a gradient: one after the other for each part */
+    size_t weight_step, in_bytes, out_bytes, scratch_bytes, per_thread;
+    char *scratch; /* of all threads */
+    _Atomic(int) status;
+} conv_call;
+
+static int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static size_t lines(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Activations ------------------------------------------------------------------------------------------------------ */
+
+static void look(activation *self, const rl_conv_args *args, const rl_operand *operand, int64_t channels,
+                 const int64_t *size) {
+    *self = (activation){.operand = operand, .channels = channels, .places = 1, .row_places = 1, .size = size};
+    self->packed = args->dtype == RL_F32 && (channels == 1 || operand->stride[1] == 1);
+    for (int64_t d = args->spatial - 1, run = channels; d >= 0; run *= size[d--]) {
+        self->packed = self->packed && (size[d] == 1 || operand->stride[d + 2] == run);
+        self->places *= size[d];
+        self->row_places *= d > 0 ? size[d] : 1;
+    }
+    self->whole = self->packed && (args->batch == 1 || operand->stride[0] == self->places * channels);
+}
+
+/* Moves rows of one image between memory and a packed block: runs of places along the last dimension. */
+static void move_image(const conv_call *self, const activation *a, int64_t image, int64_t row, int64_t rows,
+                       float *block, int out) {
+    const int64_t bytes = od_dtype_bytes(self->dtype), spatial = self->args->spatial, *stride = a->operand->stride;
+    const int64_t run = spatial == 1 ? rows : a->size[spatial - 1], middle = spatial == 3 ? a->size[1] : 1;
+    const int64_t outer = spatial == 1 ? 1 : rows;
+    char *first = od_address(a->operand) + image * stride[0] * bytes;
+    for (int64_t i = 0; i < outer * middle; i++) {
+        char *line = first + (spatial == 1 ? row * stride[2] : (row + i / middle) * stride[2]) * bytes +
+                     (spatial == 3 ? i % middle * stride[3] * bytes : 0);
+        const int64_t step = stride[spatial + 1] * bytes, across = stride[1] * bytes;
+        for (int64_t p = 0; p < run; p += BLOCK, block += BLOCK * a->channels) {
+            const int64_t n = at_most(BLOCK, run - p);
+            if (out)
+                od_chosen->store[self->dtype](line + p * step, block, n, a->channels, step, across);
+            else
+                od_chosen->load[self->dtype](block, line + p * step, n, a->channels, step, across);
+            if (n < BLOCK)
+                block -= (BLOCK - n) * a->channels;
+        }
+    }
+}
+
+static int in_place(const activation *a, const part *p) {
+    return a->whole || (a->packed && p->images == 1);
+}
+static float *place(const activation *a, const part *p, int64_t row) {
+    return (float *)(void *)od_address(a->operand) + p->image * a->operand->stride[0] +
+           row * a->row_places * a->channels;
+}
+
+/* After the primitive, while the part is in the cache. */
+static void finish_block(const conv_call *self, float *block, int64_t places, int64_t channels) {
+    if (self->kind == OD_CONV_GRAD_INPUT && self->bias != NULL)
+        for (int64_t p = 0; p < places; p++)
+            for (int64_t c = 0; c < channels; c++)
+                block[p * channels + c] += self->bias[c];
+    if (self->args->activation == RL_ACTIVATION_RELU)
+        for (int64_t i = 0; i < places * channels; i++)
+            block[i] = block[i] < 0.0f ? 0.0f : block[i];
+}
+
+static void run_part(void *context, int thread, int64_t number) {
+    conv_call *self = context;
+    const part *p = &self->parts[number];
+    const int gradient = self->kind == OD_CONV_GRAD_INPUT;
+    char *scratch = self->scratch + (size_t)thread * self->per_thread;
+    const od_conv_key *k = &p->conv->key;
+    const activation *const sides[2] = {&self->in, &self->out};
+    const int64_t first[2] = {p->in_row, p->row}, rows[2] = {k->in_size[0], k->out_size[0]};
+    const int written = self->kind == OD_CONV_GRAD_WEIGHT ? 2 : gradient ? 0 : 1; /* which side; 2: neither */
+    float *at[2];
+    for (int i = 0; i < 2; i++) {
+        const activation *a = sides[i];
+        at[i] = (float *)(void *)(scratch + (i == 1 ? self->in_bytes : 0));
+        if (in_place(a, p))
+            at[i] = place(a, p, first[i]);
+        else
+            for (int64_t n = 0; n < p->images && i != written; n++)
+                move_image(self, a, p->image + n, first[i], rows[i], at[i] + n * rows[i] * a->row_places * a->channels,
+                           0);
+    }
+    char *weight = self->weight + (self->kind == OD_CONV_GRAD_WEIGHT ? (size_t)number * self->weight_step : 0);
+    const rl_status status =
+        od_conv_run(p->conv, at[0], weight, self->bias, at[1], scratch + self->in_bytes + self->out_bytes);
+    if (status != RL_OK)
+        self->status = status;
+    if (written == 2 || status != RL_OK)
+        return;
+    const activation *a = sides[written];
+    const int64_t image = rows[written] * a->row_places;
+    finish_block(self, at[written], p->images * image, a->channels);
+    for (int64_t n = 0; n < p->images && !in_place(a, p); n++)
+        move_image(self, a, p->image + n, first[written], rows[written], at[written] + n * image * a->channels, 1);
+}
+
+/* Parts ------------------------------------------------------------------------------------------------------------ */
+
+static od_conv_key key_of(const conv_call *self, int64_t images) {
+    const rl_conv_args *g = self->args;
+    od_conv_key k = {.kind = (int32_t)self->kind,
+                     .has_bias = self->kind == OD_CONV_FORWARD && g->bias.buffer != NULL,
+                     .spatial = g->spatial,
+                     .batch = images,
+                     .in_channels = g->in_channels,
+                     .out_channels = g->out_channels,
+                     .groups = g->groups};
+    for (int64_t d = 0; d < g->spatial; d++) {
+        k.in_size[d] = g->in_size[d];
+        k.out_size[d] = g->out_size[d];
+        k.kernel[d] = g->kernel[d];
+        k.stride[d] = g->stride[d];
+        k.padding[d] = g->padding[d];
+        k.dilation[d] = g->dilation[d];
+    }
+    const rl_operand *w = self->kind == OD_CONV_GRAD_WEIGHT ? &g->out : &g->b;
+    int64_t run = 1;
+    for (int64_t d = g->spatial + 1; d >= 0; d--) { /* half floats are packed as floats first */
+        k.weight_stride[d] = self->dtype == RL_F32 ? w->stride[d] : run;
+        run *= d >= 2 ? g->kernel[d - 2] : g->in_channels / g->groups;
+    }
+    return k;
+}
+
+/* Takes the primitive of a key, or finds it among those that the call has already. */
+static od_conv *conv_for(conv_call *self, const od_conv_key *key) {
+    for (int i = 0; i < self->n_convs; i++)
+        if (memcmp(&self->convs[i]->key, key, sizeof *key) == 0)
+            return self->convs[i];
+    od_conv *taken = od_conv_take(key);
+    if (taken != NULL)
+        self->convs[self->n_convs++] = taken;
+    return taken;
+}
+
+static rl_status add_part(conv_call *self, const od_conv_key *key, part p) {
+    p.conv = conv_for(self, key);
+    if (p.conv == NULL)
+        return RL_INTERNAL; /* said already */
+    self->parts[self->n_parts++] = p;
+    return RL_OK;
+}
+
+static rl_status cut_images(conv_call *self, int64_t most) {
+    const int64_t batch = self->args->batch, images = (batch + most - 1) / most;
+    rl_status status = RL_OK;
+    for (int64_t n = 0; n < batch && status == RL_OK; n += images) {
+        const od_conv_key key = key_of(self, at_most(images, batch - n));
+        status = add_part(self, &key, (part){.image = n, .images = key.batch});
+    }
+    return status;
+}
+
+/* One image at a time, its output rows in blocks; a block sees the rows of the input that its windows reach. */
+static rl_status cut_rows(conv_call *self, int64_t blocks) {
+    const rl_conv_args *g = self->args;
+    const int64_t rows = (g->out_size[0] + blocks - 1) / blocks;
+    rl_status status = RL_OK;
+    for (int64_t n = 0; n < g->batch; n++)
+        for (int64_t row = 0; row < g->out_size[0] && status == RL_OK; row += rows) {
+            od_conv_key key = key_of(self, 1);
+            const int64_t first = row * g->stride[0] - g->padding[0];
+            key.out_size[0] = at_most(rows, g->out_size[0] - row);
+            const int64_t end = first + (key.out_size[0] - 1) * g->stride[0] + (g->kernel[0] - 1) * g->dilation[0] + 1;
+            const int64_t from = first < 0 ? 0 : at_most(first, g->in_size[0]);
+            key.padding[0] = from - first;
+            key.in_size[0] = at_most(end, g->in_size[0]) - from;
+            if (key.in_size[0] < 1) /* all padding */
+                return od_host->fail(RL_INTERNAL, "onednn: a block of rows sees no input");
+            status = add_part(self, &key, (part){.image = n, .images = 1, .row = row, .in_row = from});
+        }
+    return status;
+}
+
+static double work_of(const rl_conv_args *g) {
+    double work = (double)g->batch * (double)g->out_channels * (double)(g->in_channels / g->groups);
+    for (int64_t d = 0; d < g->spatial; d++)
+        work *= (double)g->out_size[d] * (double)g->kernel[d];
+    return work;
+}
+
+static rl_status cut(conv_call *self, double work) {
+    const rl_conv_args *g = self->args;
+    int64_t most = self->kind == OD_CONV_GRAD_WEIGHT ? SUM_PARTS : MOST_PARTS;
+    const int64_t worth = work / PART_WORK < (double)most ? (int64_t)(work / PART_WORK) + 1 : most;
+    most = at_most(most, worth);
+    /* Rows only where each block's windows lie within the input somewhere. */
+    if (self->kind == OD_CONV_FORWARD && g->batch <= 2 && most > 1 && g->padding[0] < g->out_size[0] &&
+        g->out_size[0] >= 4 * most && g->in_size[0] >= g->kernel[0] * g->dilation[0] + g->padding[0])
+        return cut_rows(self, at_most(4, most));
+    return cut_images(self, most);
+}
+
+/* The weight and the bias ------------------------------------------------------------------------------------------ */
+
+/* The weight packed as floats, for half floats: to or from `packed`. */
+static void move_weight(const conv_call *self, const rl_operand *w, float *packed, int out) {
+    const rl_conv_args *g = self->args;
+    const int64_t bytes = od_dtype_bytes(self->dtype), rows = g->out_channels, in = g->in_channels / g->groups;
+    int64_t kernels = 1,
+            *shape = (int64_t[]){g->kernel[0], g->spatial > 1 ? g->kernel[1] : 1, g->spatial > 2 ? g->kernel[2] : 1};
+    for (int d = 0; d < 3; d++)
+        kernels *= shape[d];
+    for (int64_t i = 0; i < rows * in * kernels; i++) {
+        const int64_t k = i % kernels, c = i / kernels % in, o = i / kernels / in;
+        int64_t at = o * w->stride[0] + c * w->stride[1];
+        for (int64_t d = g->spatial - 1, left = k; d >= 0; left /= shape[d--])
+            at += left % shape[d] * w->stride[d + 2];
+        if (out)
+            od_chosen->store[self->dtype](od_address(w) + at * bytes, packed + i, 1, 1, 0, 0);
+        else
+            od_chosen->load[self->dtype](packed + i, od_address(w) + at * bytes, 1, 1, 0, 0);
+    }
+}
+
+static size_t plain_weight_bytes(const conv_call *self) {
+    const rl_conv_args *g = self->args;
+    int64_t count = g->out_channels * (g->in_channels / g->groups);
+    for (int64_t d = 0; d < g->spatial; d++)
+        count *= g->kernel[d];
+    return self->dtype == RL_F32 ? 0 : lines((size_t)count * sizeof(float));
+}
+
+static rl_status bring_weight(conv_call *self, char *packed) {
+    const rl_operand *w = &self->args->b;
+    char *plain = od_address(w);
+    if (self->dtype != RL_F32) {
+        move_weight(self, w, (float *)(void *)packed, 0);
+        plain = packed;
+    }
+    return od_conv_reorder(self->convs[0], plain, self->weight, 1);
+}
+
+static rl_status take_weight(conv_call *self, char *packed) {
+    const rl_operand *w = &self->args->out;
+    const int64_t count = (int64_t)(od_conv_weight_bytes(self->convs[0]) / sizeof(float));
+    float *sum = (float *)(void *)self->weight;
+    for (int p = 1; p < self->n_parts; p++) {
+        const float *more = (const float *)(const void *)(self->weight + (size_t)p * self->weight_step);
+        for (int64_t i = 0; i < count; i++)
+            sum[i] += more[i];
+    }
+    const rl_status status =
+        od_conv_reorder(self->convs[0], self->dtype == RL_F32 ? od_address(w) : packed, self->weight, 1);
+    if (status == RL_OK && self->dtype != RL_F32)
+        move_weight(self, w, (float *)(void *)packed, 1);
+    return status;
+}
+
+/* The rows --------------------------------------------------------------------------------------------------------- */
+
+static rl_status with_scratch(conv_call *self, int threads) {
+    const int gradient = self->kind == OD_CONV_GRAD_WEIGHT;
+    const size_t packed = plain_weight_bytes(self);
+    const int64_t biases = self->kind == OD_CONV_GRAD_INPUT ? self->args->in_channels : self->args->out_channels;
+    const size_t bias = self->args->bias.buffer ? lines((size_t)biases * sizeof(float)) : 0;
+    const size_t weights = self->weight_step * (size_t)(gradient ? self->n_parts : 1);
+    const size_t bytes = packed + bias + weights + (size_t)threads * self->per_thread;
+    char *at = od_host->scratch(bytes);
+    if (at == NULL)
+        return od_host->fail(RL_OUT_OF_MEMORY, "onednn: convolution: no scratch memory of %zu bytes", bytes);
+    self->weight = at + packed + bias;
+    self->scratch = self->weight + weights;
+    if (bias > 0) {
+        self->bias = (float *)(void *)(at + packed);
+        const int64_t step = self->args->bias.stride[0] * od_dtype_bytes(self->dtype);
+        od_chosen->load[self->dtype](self->bias, od_address(&self->args->bias), 1, biases, 0, step);
+    }
+    rl_status status = gradient ? RL_OK : bring_weight(self, at);
+    if (status == RL_OK) {
+        od_run(threads, self->n_parts, run_part, self);
+        status = (rl_status)self->status;
+    }
+    if (status == RL_OK && gradient)
+        status = take_weight(self, at);
+    return status == RL_OK ? RL_OK : od_host->fail(status, "onednn: oneDNN failed at a convolution");
+}
+
+static void measure(conv_call *self) {
+    for (int i = 0; i < self->n_parts; i++) {
+        const part *p = &self->parts[i];
+        const od_conv_key *k = &p->conv->key;
+        const size_t in =
+            in_place(&self->in, p)
+                ? 0
+                : lines((size_t)(p->images * k->in_size[0] * self->in.row_places * self->in.channels) * sizeof(float));
+        const size_t out =
+            in_place(&self->out, p)
+                ? 0
+                : lines((size_t)(p->images * k->out_size[0] * self->out.row_places * self->out.channels) *
+                        sizeof(float));
+        const size_t scratch = lines(od_conv_scratch_bytes(p->conv)), weight = lines(od_conv_weight_bytes(p->conv));
+        self->in_bytes = in > self->in_bytes ? in : self->in_bytes;
+        self->out_bytes = out > self->out_bytes ? out : self->out_bytes;
+        self->scratch_bytes = scratch > self->scratch_bytes ? scratch : self->scratch_bytes;
+        self->weight_step = weight > self->weight_step ? weight : self->weight_step;
+    }
+    self->per_thread = self->in_bytes + self->out_bytes + self->scratch_bytes;
+}
+
+/* All parts see the weight in one order: that of the first part's primitive. */
+static int one_weight(const conv_call *self) {
+    for (int i = 1; i < self->n_convs; i++)
+        if (!dnnl_memory_desc_equal(self->convs[0]->weight, self->convs[i]->weight))
+            return 0;
+    return 1;
+}
+
+static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
+    const double work = work_of(args);
+    if (work <= OD_CONV_SMALL && args->dtype == RL_F32) {
+        od_conv_small(args, kind);
+        return RL_OK;
+    }
+    conv_call self = {.args = args, .kind = kind, .dtype = (rl_dtype)args->dtype};
+    const rl_operand *x = kind == OD_CONV_GRAD_INPUT ? &args->out : &args->a;
+    const rl_operand *y = kind == OD_CONV_FORWARD ? &args->out : kind == OD_CONV_GRAD_INPUT ? &args->a : &args->b;
+    look(&self.in, args, x, args->in_channels, args->in_size);
+    look(&self.out, args, y, args->out_channels, args->out_size);
+    rl_status status = cut(&self, work);
+    if (status == RL_OK && !one_weight(&self)) { /* then as a whole */
+        for (int i = 0; i < self.n_convs; i++)
+            od_conv_give(self.convs[i]);
+        self.n_convs = self.n_parts = 0;
+        status = cut_images(&self, 1);
+    }
+    if (status == RL_OK) {
+        measure(&self);
+        status = with_scratch(&self, od_threads(self.n_parts, work / 20.0));
+    }
+    for (int i = 0; i < self.n_convs; i++)
+        od_conv_give(self.convs[i]);
+    return status;
+}
+
+rl_status od_conv_forward(rl_backend_stream *stream, const void *args) {
+    (void)stream;
+    return run(args, OD_CONV_FORWARD);
+}
+rl_status od_conv_grad_input(rl_backend_stream *stream, const void *args) {
+    (void)stream;
+    return run(args, OD_CONV_GRAD_INPUT);
+}
+rl_status od_conv_grad_weight(rl_backend_stream *stream, const void *args) {
+    (void)stream;
+    return run(args, OD_CONV_GRAD_WEIGHT);
+}
+
+static int supports(const void *what, const char **out_reason) {
+    const rl_conv_args *args = what;
+    if (args->dtype != RL_F32 && args->dtype != RL_F16 && args->dtype != RL_BF16)
+        *out_reason = "convolution is for float32, float16 and bfloat16";
+    else if (args->activation != RL_ACTIVATION_NONE && args->activation != RL_ACTIVATION_RELU)
+        *out_reason = "no other activation than relu is part of it";
+    else if (args->in_channels == 0 || args->out_channels == 0)
+        *out_reason = "there are no channels";
+    else
+        return 1;
+    return 0;
+}
+int od_supports_conv_forward(rl_backend_device *device, const void *args, const char **out_reason) {
+    (void)device;
+    return supports(args, out_reason);
+}
+int od_supports_conv_grad_input(rl_backend_device *device, const void *args, const char **out_reason) {
+    (void)device;
+    return supports(args, out_reason);
+}
+int od_supports_conv_grad_weight(rl_backend_device *device, const void *args, const char **out_reason) {
+    (void)device;
+    return supports(args, out_reason);
+}

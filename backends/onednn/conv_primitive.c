@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conv_primitive.h"
+
+#include <string.h>
+
+#include "library.h"
+
+static rl_status make(od_prepared *entry);
+static void drop(od_prepared *entry);
+od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, make, drop);
+
+static dnnl_memory_desc_t describe(int64_t spatial, int64_t batch, int64_t channels, const int64_t *size) {
+    static const dnnl_format_tag_t tags[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};
+    dnnl_dims_t dims = {batch, channels};
+    dnnl_memory_desc_t desc = NULL;
+    for (int64_t d = 0; d < spatial; d++)
+        dims[d + 2] = size[d];
+    return dnnl_memory_desc_create_with_tag(&desc, (int)spatial + 2, dims, dnnl_f32, tags[spatial - 1]) == dnnl_success
+               ? desc
+               : NULL;
+}
+
+/* (outputs, inputs, kernel ...), or with groups before it; strides NULL: in whatever order the primitive likes. */
+static dnnl_memory_desc_t describe_weight(const od_conv_key *k, const int64_t *stride) {
+    dnnl_dims_t dims, strides;
+    int n = 0;
+    dnnl_memory_desc_t desc = NULL;
+    if (k->groups > 1) {
+        strides[n] = k->out_channels / k->groups * k->weight_stride[0];
+        dims[n++] = k->groups;
+    }
+    const int64_t shape[5] = {k->out_channels / k->groups, k->in_channels / k->groups, k->kernel[0], k->kernel[1],
+                              k->kernel[2]};
+    for (int64_t d = 0; d < k->spatial + 2; d++) {
+        strides[n] = k->weight_stride[d];
+        dims[n++] = shape[d];
+    }
+    const dnnl_status_t status = stride
+                                     ? dnnl_memory_desc_create_with_strides(&desc, n, dims, dnnl_f32, strides)
+                                     : dnnl_memory_desc_create_with_tag(&desc, n, dims, dnnl_f32, dnnl_format_tag_any);
+    return status == dnnl_success ? desc : NULL;
+}
+
+/* As oneDNN counts: dilation from 0, padding behind is what the windows reach over the end. */
+typedef struct geometry {
+    dnnl_dims_t stride, front, back, dilation;
+} geometry;
+static geometry geometry_of(const od_conv_key *k) {
+    geometry g = {.stride = {0}};
+    for (int64_t d = 0; d < k->spatial; d++) {
+        const int64_t reach = (k->out_size[d] - 1) * k->stride[d] + (k->kernel[d] - 1) * k->dilation[d] + 1;
+        const int64_t over = reach - k->in_size[d] - k->padding[d];
+        g.stride[d] = k->stride[d];
+        g.front[d] = k->padding[d];
+        g.back[d] = over > 0 ? over : 0;
+        g.dilation[d] = k->dilation[d] - 1;
+    }
+    return g;
+}
+
+static dnnl_status_t make_primitive(od_conv *self, dnnl_memory_desc_t src, dnnl_memory_desc_t weight,
+                                    dnnl_memory_desc_t bias, dnnl_memory_desc_t dst, dnnl_primitive_attr_t attr) {
+    const od_conv_key *k = &self->key;
+    const geometry g = geometry_of(k);
+    dnnl_primitive_desc_t forward = NULL;
+    dnnl_status_t status = dnnl_convolution_forward_primitive_desc_create(
+        k->kind == OD_CONV_FORWARD ? &self->description : &forward, od_engine(), dnnl_forward_training,
+        dnnl_convolution_direct, src, weight, bias, dst, g.stride, g.dilation, g.front, g.back, attr);
+    if (status == dnnl_success && k->kind == OD_CONV_GRAD_INPUT)
+        status = dnnl_convolution_backward_data_primitive_desc_create(
+            &self->description, od_engine(), dnnl_convolution_direct, src, weight, dst, g.stride, g.dilation, g.front,
+            g.back, forward, attr);
+    if (status == dnnl_success && k->kind == OD_CONV_GRAD_WEIGHT)
+        status = dnnl_convolution_backward_weights_primitive_desc_create(
+            &self->description, od_engine(), dnnl_convolution_direct, src, weight, NULL, dst, g.stride, g.dilation,
+            g.front, g.back, forward, attr);
+    (void)dnnl_primitive_desc_destroy(forward);
+    return status == dnnl_success ? dnnl_primitive_create(&self->primitive, self->description) : status;
+}
+
+/* What the primitive made of the descriptions; the way of the weight to it or from it. */
+static dnnl_status_t make_reorder(od_conv *self) {
+    const int kind = self->key.kind;
+    self->src = dnnl_primitive_desc_query_md(
+        self->description, kind == OD_CONV_GRAD_INPUT ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
+    self->weight = dnnl_primitive_desc_query_md(
+        self->description, kind == OD_CONV_GRAD_WEIGHT ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    self->bias = self->key.has_bias ? dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 1) : NULL;
+    self->dst = dnnl_primitive_desc_query_md(self->description,
+                                             kind == OD_CONV_FORWARD ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
+    self->scratch = dnnl_primitive_desc_query_md(self->description, dnnl_query_scratchpad_md, 0);
+    self->plain = describe_weight(&self->key, self->key.weight_stride);
+    if (self->plain == NULL)
+        return dnnl_out_of_memory;
+    const int back = kind == OD_CONV_GRAD_WEIGHT;
+    dnnl_status_t status =
+        dnnl_reorder_primitive_desc_create(&self->reorder_description, back ? self->weight : self->plain, od_engine(),
+                                           back ? self->plain : self->weight, od_engine(), NULL);
+    return status == dnnl_success ? dnnl_primitive_create(&self->reorder, self->reorder_description) : status;
+}
+
+static rl_status make(od_prepared *entry) {
+    od_conv *self = (od_conv *)(void *)entry;
+    const od_conv_key *k = &self->key;
+    dnnl_memory_desc_t src = describe(k->spatial, k->batch, k->in_channels, k->in_size),
+                       dst = describe(k->spatial, k->batch, k->out_channels, k->out_size),
+                       weight = describe_weight(k, NULL), bias = NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(&attr);
+    if (k->has_bias && status == dnnl_success)
+        status = dnnl_memory_desc_create_with_tag(&bias, 1, (dnnl_dims_t){k->out_channels}, dnnl_f32, dnnl_a);
+    if (status == dnnl_success) /* scratch of our own: the library's belongs to the thread that made the primitive */
+        status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    const od_library_state saved = od_library_begin(); /* it is going to run on one thread */
+    if (status == dnnl_success && (src == NULL || dst == NULL || weight == NULL || od_engine() == NULL))
+        status = dnnl_out_of_memory;
+    if (status == dnnl_success)
+        status = make_primitive(self, src, weight, bias, dst, attr);
+    if (status == dnnl_success)
+        status = make_reorder(self);
+    od_library_end(&saved);
+    (void)dnnl_primitive_attr_destroy(attr);
+    const dnnl_memory_desc_t all[] = {src, dst, weight, bias};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        (void)dnnl_memory_desc_destroy(all[i]);
+    return status == dnnl_success ? RL_OK
+           : status == dnnl_out_of_memory
+               ? od_host->fail(RL_OUT_OF_MEMORY, "onednn: no memory for a convolution")
+               : od_host->fail(RL_INTERNAL, "onednn: oneDNN made no convolution: %d", status);
+}
+
+static void drop(od_prepared *entry) {
+    od_conv *self = (od_conv *)(void *)entry;
+    (void)dnnl_primitive_destroy(self->reorder);
+    (void)dnnl_primitive_desc_destroy(self->reorder_description);
+    (void)dnnl_primitive_destroy(self->primitive);
+    (void)dnnl_primitive_desc_destroy(self->description);
+    (void)dnnl_memory_desc_destroy(self->plain);
+}
+
+size_t od_conv_weight_bytes(const od_conv *self) {
+    return dnnl_memory_desc_get_size(self->weight);
+}
+size_t od_conv_scratch_bytes(const od_conv *self) {
+    return dnnl_memory_desc_get_size(self->scratch);
+}
+
+rl_status od_conv_reorder(const od_conv *self, void *plain, void *ordered, int threads) {
+    const int back = self->key.kind == OD_CONV_GRAD_WEIGHT;
+    const od_library_arg args[] = {{DNNL_ARG_FROM, back ? self->weight : self->plain, back ? ordered : plain},
+                                   {DNNL_ARG_TO, back ? self->plain : self->weight, back ? plain : ordered}};
+    return od_library_execute(self->reorder, args, 2, threads);
+}
+
+rl_status od_conv_run(const od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch) {
+    static const int names[3][3] = {{DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
+                                    {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
+                                    {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST}};
+    const int *name = names[self->key.kind];
+    od_library_arg args[5] = {{name[0], self->src, src},
+                              {name[1], self->weight, weight},
+                              {name[2], self->dst, dst},
+                              {DNNL_ARG_SCRATCHPAD, self->scratch, scratch}};
+    int count = 4;
+    if (self->bias != NULL)
+        args[count++] = (od_library_arg){DNNL_ARG_BIAS, self->bias, bias};
+    return od_library_execute(self->primitive, args, count, 1);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "prepared.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *key_of(od_prepared *entry) {
+    return entry + 1;
+}
+
+static uint64_t hash_of(const unsigned char *key, size_t bytes) {
+    uint64_t hash = 0, word;
+    for (size_t i = 0; i < bytes; i += sizeof word) {
+        word = 0;
+        memcpy(&word, key + i, bytes - i < sizeof word ? bytes - i : sizeof word);
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+static void drop_oldest(od_prepared_table *self) {
+    od_prepared **oldest = NULL;
+    for (int b = 0; b < OD_PREPARED_BUCKETS; b++)
+        for (od_prepared **at = &self->buckets[b]; *at != NULL; at = &(*at)->next)
+            if ((*at)->users == 0 && (oldest == NULL || (*at)->last_use < (*oldest)->last_use))
+                oldest = at;
+    if (oldest == NULL)
+        return;
+    od_prepared *gone = *oldest;
+    *oldest = gone->next;
+    self->drop(gone);
+    free(gone);
+    self->count--;
+}
+
+static od_prepared *add(od_prepared_table *self, const void *key, uint64_t hash) {
+    od_prepared *made = calloc(1, self->entry_bytes);
+    if (made == NULL) {
+        od_host->fail(RL_OUT_OF_MEMORY, "onednn: no memory for a prepared primitive");
+        return NULL;
+    }
+    made->hash = hash;
+    memcpy(key_of(made), key, self->key_bytes);
+    if (self->make(made) != RL_OK) { /* not kept: it may be had another time */
+        self->drop(made);
+        free(made);
+        return NULL;
+    }
+    if (self->count >= self->most)
+        drop_oldest(self);
+    self->count++;
+    made->next = self->buckets[hash % OD_PREPARED_BUCKETS];
+    return self->buckets[hash % OD_PREPARED_BUCKETS] = made;
+}
+
+od_prepared *od_prepared_take(od_prepared_table *self, const void *key) {
+    const uint64_t hash = hash_of(key, self->key_bytes);
+    pthread_mutex_lock(&self->lock);
+    od_prepared *found = self->buckets[hash % OD_PREPARED_BUCKETS];
+    while (found != NULL && (found->hash != hash || memcmp(key_of(found), key, self->key_bytes) != 0))
+        found = found->next;
+    if (found == NULL)
+        found = add(self, key, hash);
+    if (found != NULL) {
+        found->users++;
+        found->last_use = ++self->clock;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return found;
+}
+
+void od_prepared_give(od_prepared_table *self, od_prepared *entry) {
+    if (entry == NULL)
+        return;
+    pthread_mutex_lock(&self->lock);
+    entry->users--;
+    pthread_mutex_unlock(&self->lock);
+}
+
+void od_prepared_clear(od_prepared_table *self) {
+    for (int b = 0; b < OD_PREPARED_BUCKETS; b++)
+        while (self->buckets[b] != NULL) {
+            od_prepared *gone = self->buckets[b];
+            self->buckets[b] = gone->next;
+            self->drop(gone);
+            free(gone);
+        }
+    self->count = 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A table of what is costly to make and made again and again, such as oneDNN's primitives: by key, bounded, the entry
+ * that was not used for longest goes first. Entries in use stay. Any thread.
+ */
+#ifndef RUSHLIGHT_BACKENDS_ONEDNN_PREPARED_H
+#define RUSHLIGHT_BACKENDS_ONEDNN_PREPARED_H
+
+#include <pthread.h>
+
+#include "pool.h"
+
+typedef struct od_prepared { /* the first member of an entry; the key follows it */
+    struct od_prepared *next;
+    uint64_t hash, last_use;
+    int users;
+} od_prepared;
+
+#define OD_PREPARED_BUCKETS 256
+typedef struct od_prepared_table {
+    size_t entry_bytes, key_bytes;
+    int most; /* entries that are kept */
+    /* Makes what the entry's key asks for, RL_OK or after host->fail another status. Alone, outside a parallel region.
+     */
+    rl_status (*make)(od_prepared *entry);
+    void (*drop)(od_prepared *entry); /* frees what make made, also half of it; not the entry */
+    pthread_mutex_t lock;
+    od_prepared *buckets[OD_PREPARED_BUCKETS];
+    uint64_t clock;
+    int count;
+} od_prepared_table;
+#define OD_PREPARED_TABLE(entry, key, number, maker, dropper)                                                          \
+    {                                                                                                                  \
+        .entry_bytes = sizeof(entry), .key_bytes = sizeof(key), .most = (number), .make = (maker), .drop = (dropper),  \
+        .lock = PTHREAD_MUTEX_INITIALIZER                                                                              \
+    }
+
+/* The entry of a key (all its bytes count), made where there is none yet: to be given back. NULL after host->fail. */
+od_prepared *od_prepared_take(od_prepared_table *self, const void *key);
+void od_prepared_give(od_prepared_table *self, od_prepared *entry);
+/* Drops all. No entry is in use. */
+void od_prepared_clear(od_prepared_table *self);
+
+#endif
