@@ -92,8 +92,7 @@ static void processor_name(char *to, size_t size) {
 static rl_status device_info(uint32_t number, rl_device_info *info) {
     if (number != 0)
         return od_host->fail(RL_NOT_FOUND, "onednn: there is no device %u, only 0", number);
-    rl_device_info mine = {.flags = RL_DEVICE_CPU | RL_DEVICE_F64 | RL_DEVICE_UNIFIED | RL_DEVICE_CHANNELS_LAST,
-                           .alignment = ALIGNMENT};
+    rl_device_info mine = {.flags = RL_DEVICE_CPU | RL_DEVICE_F64 | RL_DEVICE_UNIFIED, .alignment = ALIGNMENT};
     const dnnl_version_t *v = dnnl_version();
     processor_name(mine.name, sizeof mine.name);
     snprintf(mine.driver, sizeof mine.driver, "oneDNN %d.%d.%d, %s", v->major, v->minor, v->patch,

@@ -180,10 +180,6 @@ bool rl_device_takes_dtype(rl_device *device, rl_dtype dtype) {
     return dtype != RL_F64 || (device->info.flags & RL_DEVICE_F64);
 }
 
-bool rl_device_channels_last(const rl_device *device) {
-    return (device->info.flags & RL_DEVICE_CHANNELS_LAST) != 0;
-}
-
 rl_status rl_device_check_dtype(const char *op, rl_device *device, rl_dtype dtype) {
     if (rl_device_takes_dtype(device, dtype))
         return RL_OK;

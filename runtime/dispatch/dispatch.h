@@ -26,8 +26,6 @@ rl_tensor *rl_tensor_empty(rl_device *device, rl_dtype dtype, int64_t ndim, cons
 /* The error "f64 is not available on X" where the device cannot hold the dtype. */
 rl_status rl_device_check_dtype(const char *op, rl_device *device, rl_dtype dtype);
 bool rl_device_takes_dtype(rl_device *device, rl_dtype dtype);
-/* Whether results of convolutions are to be laid out with channels innermost there. */
-bool rl_device_channels_last(const rl_device *device);
 /* Number of the device among all opened ones: an index for tables by device. */
 int rl_device_number(const rl_device *device);
 

@@ -210,14 +210,21 @@ static void adopt(rl_tensor *self, rl_tensor *from) {
     rl_release(old);
 }
 
-static rl_tensor *moved(rl_tensor *self, rl_device *device, rl_dtype dtype) {
-    return rl_to(self, .device = device, .dtype = rl_dtype_is_float((rl_dtype)self->dtype) ? dtype : RL_DTYPE_NONE);
-}
-
 typedef struct target {
     rl_device *device;
     rl_dtype dtype;
+    const char *memory_format; /* of what has 4 or 5 dimensions; NULL: as it is */
 } target;
+
+static rl_tensor *moved(rl_tensor *self, const target *to) {
+    if (to->memory_format) {
+        bool deep = strcmp(to->memory_format, "channels_last_3d") == 0, flat = !deep && self->ndim == 4;
+        bool applies = strncmp(to->memory_format, "channels_last", 13) != 0 || flat || (deep && self->ndim == 5);
+        return applies ? rl_contiguous(self, .memory_format = to->memory_format) : self;
+    }
+    return rl_to(self, .device = to->device,
+                 .dtype = rl_dtype_is_float((rl_dtype)self->dtype) ? to->dtype : RL_DTYPE_NONE);
+}
 
 static rl_status move_entry(void *context, const char *prefix, const module_entry *entry) {
     const target *to = context;
@@ -225,9 +232,9 @@ static rl_status move_entry(void *context, const char *prefix, const module_entr
     (void)prefix;
     RL_SCOPE();
     RL_NO_GRAD();
-    fresh = moved(self, to->device, to->dtype);
+    fresh = moved(self, to);
     if (grad)
-        grad = moved(grad, to->device, to->dtype);
+        grad = moved(grad, to);
     if (rl_failed())
         return rl_error_status();
     if (fresh != self)
@@ -236,13 +243,28 @@ static rl_status move_entry(void *context, const char *prefix, const module_entr
 }
 
 rl_status rl_module_to(rl_module *self, rl_device *device, rl_dtype dtype) {
-    target to = {device, dtype};
+    target to = {.device = device, .dtype = dtype};
     rl_status status = check_self(self, "module_to");
     if (status)
         return status;
     if (dtype != RL_DTYPE_NONE && !rl_dtype_is_float(dtype))
         return rl_fail(RL_DTYPE_MISMATCH, "module_to: dtype must be a floating one, got %s", rl_dtype_name(dtype));
     return walk(self, "", move_entry, &to);
+}
+
+rl_status rl_module_to_memory_format(rl_module *self, const char *memory_format) {
+    target to = {.memory_format = memory_format ? memory_format : "contiguous_format"};
+    rl_status status = check_self(self, "module_to_memory_format");
+    if (status)
+        return status;
+    static const char *const known[] = {"contiguous_format", "channels_last", "channels_last_3d"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(to.memory_format, known[i]) == 0)
+            return walk(self, "", move_entry, &to);
+    return rl_fail(RL_INVALID_ARGUMENT,
+                   "module_to_memory_format: memory_format must be contiguous_format, channels_last or "
+                   "channels_last_3d, got '%.40s'",
+                   to.memory_format);
 }
 
 /* Files

@@ -134,15 +134,16 @@ static rl_status check_bias(const rl_call *call, int64_t channels) {
                         rl_shape_text(bias->ndim, bias->shape, text), (long long)channels);
 }
 
-/* The result (n, c, size ...): channels innermost where `like` is laid out so, or the device convolves fastest so. */
-static void set_result(rl_call *call, const rl_tensor *like, int64_t n, int64_t c, int64_t spatial,
-                       const int64_t *size) {
+/* The result (n, c, size ...): channels innermost where the activations or the weight are laid out so, as in PyTorch.
+ */
+static void set_result(rl_call *call, const rl_tensor *like, const rl_tensor *weight, int64_t n, int64_t c,
+                       int64_t spatial, const int64_t *size) {
     int64_t shape[MOST_SPATIAL + 2] = {n, c};
     memcpy(shape + 2, size, (size_t)spatial * sizeof *size);
     rl_meta *meta = &call->meta[0];
     rl_meta_set(meta, (rl_dtype)like->dtype, like->storage->device, spatial + 2, shape);
-    meta->has_stride =
-        rl_device_channels_last(like->storage->device) || rl_is_channels_last(like->ndim, like->shape, like->stride);
+    meta->has_stride = rl_is_channels_last(like->ndim, like->shape, like->stride) ||
+                       rl_is_channels_last(weight->ndim, weight->shape, weight->stride);
     if (meta->has_stride)
         rl_channels_last_strides(meta->ndim, meta->shape, meta->stride);
 }
@@ -193,7 +194,8 @@ static rl_status conv_infer(rl_call *call) {
     if (status == RL_OK)
         status = read_activation(call, 7, &activation);
     if (status == RL_OK)
-        set_result(call, rl_arg_tensor(call, 0), g.batch, g.out_channels, g.spatial, g.out_size);
+        set_result(call, rl_arg_tensor(call, 0), rl_arg_tensor(call, 1), g.batch, g.out_channels, g.spatial,
+                   g.out_size);
     return status;
 }
 
@@ -341,8 +343,7 @@ const rl_op_def rl_op_def_conv = {
     .doc = "y[n, o, p] = act(bias[o] + sum_{c, k} input[n, c, p stride - padding + k dilation] weight[o, c, k])",
     .note = "input (N, C, size ...), weight (O, C / groups, kernel ...), bias (O), of 1 to 3 spatial dimensions; the "
             "result is (N, O, ...). Lists have one number, or one for each spatial dimension; padding may have two for "
-            "each, those before first. A result is laid out with channels innermost where the input is, or where the "
-            "device convolves fastest so.",
+            "each, those before first. A result is laid out with channels innermost where input or weight is.",
     .flags = RL_OP_ROWS,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_OUT(0),
     .infer = conv_infer,
@@ -379,7 +380,7 @@ static rl_status grad_input_infer(rl_call *call) {
     if (status == RL_OK)
         status = check_bias(call, g.in_channels);
     if (status == RL_OK)
-        set_result(call, rl_arg_tensor(call, 0), g.batch, g.in_channels, g.spatial, g.in_size);
+        set_result(call, rl_arg_tensor(call, 0), rl_arg_tensor(call, 1), g.batch, g.in_channels, g.spatial, g.in_size);
     return status;
 }
 
@@ -490,7 +491,13 @@ static rl_status grad_weight_infer(rl_call *call) {
         return status;
     int64_t shape[MOST_SPATIAL + 2] = {g.out_channels, g.in_channels / g.groups};
     memcpy(shape + 2, g.kernel, (size_t)g.spatial * sizeof *shape);
-    rl_meta_set(&call->meta[0], (rl_dtype)g.dtype, rl_arg_tensor(call, 0)->storage->device, g.spatial + 2, shape);
+    const rl_tensor *x = rl_arg_tensor(call, 0);
+    rl_meta *meta = &call->meta[0];
+    rl_meta_set(meta, (rl_dtype)g.dtype, x->storage->device, g.spatial + 2, shape);
+    meta->has_stride =
+        rl_is_channels_last(x->ndim, x->shape, x->stride); /* then the weight is likely laid out so too */
+    if (meta->has_stride)
+        rl_channels_last_strides(meta->ndim, meta->shape, meta->stride);
     return RL_OK;
 }
 

@@ -161,15 +161,44 @@ const rl_op_def rl_op_def_to = {
 
 /* clone, contiguous ----------------------------------------------------------------------------------------------- */
 
+typedef enum memory_format { PRESERVE, ROW_MAJOR, CHANNELS_LAST } memory_format;
+
+/* channels_last is for (batch, channels, sizes ...) of one or two sizes, channels_last_3d for three. */
+static rl_status read_format(const rl_call *call, const char *word, int64_t ndim, memory_format *out) {
+    *out = *word == '\0' || strcmp(word, "preserve_format") == 0 ? PRESERVE
+           : strcmp(word, "contiguous_format") == 0              ? ROW_MAJOR
+                                                                 : CHANNELS_LAST;
+    if (*out != CHANNELS_LAST)
+        return RL_OK;
+    bool deep = strcmp(word, "channels_last_3d") == 0;
+    if (!deep && strcmp(word, "channels_last") != 0)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT,
+                            "memory_format must be 'preserve_format', 'contiguous_format', 'channels_last' or "
+                            "'channels_last_3d', got '%.40s'",
+                            word);
+    if (deep ? ndim == 5 : ndim == 3 || ndim == 4)
+        return RL_OK;
+    return rl_call_fail(call, RL_SHAPE_MISMATCH, "memory_format %s is for %s dimensions, self has %lld", word,
+                        deep ? "5" : "3 or 4", (long long)ndim);
+}
+static bool has_format(const rl_tensor *self, memory_format wanted) {
+    return wanted == PRESERVE    ? true
+           : wanted == ROW_MAJOR ? self->contiguous
+                                 : rl_is_channels_last(self->ndim, self->shape, self->stride);
+}
+
 static rl_status clone_infer(rl_call *call) {
     rl_status status = rl_infer_same_as_input(call);
     const char *format = rl_arg_word(call, 1);
-    if (strcmp(format, "contiguous_format") == 0)
-        call->meta[0].has_stride = false;
-    else if (*format != '\0' && strcmp(format, "preserve_format") != 0)
-        return rl_call_fail(call, RL_INVALID_ARGUMENT,
-                            "memory_format must be 'preserve_format' or 'contiguous_format', got '%.40s'", format);
-    return status;
+    rl_meta *meta = &call->meta[0];
+    memory_format wanted;
+    if (status != RL_OK || read_format(call, format, meta->ndim, &wanted) != RL_OK)
+        return rl_error_status();
+    if (wanted != PRESERVE)
+        meta->has_stride = wanted == CHANNELS_LAST;
+    if (wanted == CHANNELS_LAST)
+        rl_channels_last_strides(meta->ndim, meta->shape, meta->stride);
+    return RL_OK;
 }
 VJP(clone, G) /* gx = g */
 
@@ -186,13 +215,18 @@ const rl_op_def rl_op_def_clone = {
 
 static rl_status contiguous_lower(rl_call *call) {
     rl_tensor *self = rl_arg_tensor(call, 0);
-    call->results[0] = self->contiguous ? self : rl_clone(self, .memory_format = "contiguous_format");
+    const char *word = rl_arg_word(call, 1);
+    memory_format wanted;
+    if (*word == '\0')
+        word = "contiguous_format";
+    if (read_format(call, word, self->ndim, &wanted) == RL_OK)
+        call->results[0] = has_format(self, wanted) ? self : rl_clone(self, .memory_format = word);
     return rl_error_status();
 }
 
 const rl_op_def rl_op_def_contiguous = {
-    .schema = "contiguous(Tensor self) -> Tensor",
-    .doc = "y = self with its elements in row-major order; self itself where they are so already",
+    .schema = "contiguous(Tensor self, *, str? memory_format=None) -> Tensor",
+    .doc = "y = self with its elements in row-major order, or in memory_format; self itself where they are so already",
     .flags = RL_OP_COMPOSITE,
     .lower = contiguous_lower,
     .samples = rl_samples_number,

@@ -254,14 +254,16 @@ rl_status rl_check_within(const char *op, int64_t ndim, const int64_t *shape, co
         rl_shape_text(ndim, shape, shape_text), rl_shape_text(ndim, stride, stride_text), offset, elements);
 }
 
+/* Strides grow from the channels over the sizes, last first, to the batch. The strides of dimensions of one element count
+ * too, or else images of one channel would be of both layouts. */
 bool rl_is_channels_last(int64_t ndim, const int64_t *shape, const int64_t *stride) {
-    if (ndim < 3 || stride[1] != 1 || rl_is_contiguous(ndim, shape, stride))
+    if (ndim < 3 || stride[1] != 1)
         return false;
     int64_t run = shape[1];
     for (int64_t d = ndim - 1; d >= 2; run *= shape[d--])
-        if (shape[d] > 1 && stride[d] != run)
+        if (stride[d] != run)
             return false;
-    return shape[0] <= 1 || stride[0] == run;
+    return stride[0] == run && run > 1 && !(shape[0] == 1 && run == shape[1]);
 }
 
 void rl_channels_last_strides(int64_t ndim, const int64_t *shape, int64_t *out_stride) {

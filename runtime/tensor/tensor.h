@@ -58,7 +58,7 @@ bool rl_is_contiguous(int64_t ndim, const int64_t *shape, const int64_t *stride)
 /* True where the elements fill a block without gap or overlap, in whatever order of dimensions. */
 bool rl_is_dense(int64_t ndim, const int64_t *shape, const int64_t *stride);
 
-/* Of (batch, channels, sizes ...): dense with the channels innermost, and not row-major besides. */
+/* Of (batch, channels, sizes ...): dense with the channels innermost, by the very strides; as PyTorch tells it. */
 bool rl_is_channels_last(int64_t ndim, const int64_t *shape, const int64_t *stride);
 void rl_channels_last_strides(int64_t ndim, const int64_t *shape, int64_t *out_stride);
 

@@ -673,7 +673,6 @@ typedef struct rl_host {
 #define RL_DEVICE_UNIFIED 4u /* shares memory with the host, physically */
 #define RL_DEVICE_NATIVE_F16 8u
 #define RL_DEVICE_NATIVE_BF16 16u
-#define RL_DEVICE_CHANNELS_LAST 32u /* convolves fastest with channels innermost: the host lays results out like that */
 
 typedef struct rl_device_info {
     uint32_t size;  /* set by the host; the backend fills no more than this */

@@ -29,6 +29,34 @@ RL_API rl_module *rl_nn_linear_opt(int64_t in_features, int64_t out_features, co
     rl_nn_linear_opt(RL_TAKE2_(__VA_ARGS__, ),                                                                         \
                      &(rl_nn_linear_options){.struct_size = sizeof(rl_nn_linear_options), RL_DROP2_(__VA_ARGS__, )})
 
+typedef struct rl_nn_conv_options {
+    size_t struct_size;
+    /* One number for all spatial dimensions; or lists, which count where they are given, of a number for each. */
+    int64_t stride, padding, dilation, output_padding; /* default 1, 0, 1, 0; output_padding: transposed ones only */
+    rl_ints kernel_sizes, strides, paddings, dilations, output_paddings;
+    int64_t groups; /* default 1 */
+    bool same;      /* padding that keeps the size, at a stride of 1; what is odd about it goes behind */
+    int64_t bias;   /* default true; RL_ZERO: none */
+    rl_device *device;
+    rl_dtype dtype;      /* default f32 */
+    int64_t kernel_size; /* set by the function */
+} rl_nn_conv_options;
+/* The ops of these names as layers, on (N, C, size ...) or (C, size ...). kernel_size 0: .kernel_sizes has it. weight
+ * (out_channels, in_channels / groups, kernel ...), of transposed ones (in_channels, out_channels / groups, kernel
+ * ...), and bias (out_channels) are uniform in +-1/sqrt(fan_in). Errors: channels that do not divide into groups, a
+ * kernel or stride below 1. rl_nn_conv2d(1, 32, 3, .padding = 1) */
+RL_API rl_module *rl_nn_conv_opt(int spatial, bool transposed, int64_t in_channels, int64_t out_channels,
+                                 int64_t kernel_size, const rl_nn_conv_options *options);
+#define RL_NN_CONV_(spatial, transposed, ...)                                                                          \
+    rl_nn_conv_opt(spatial, transposed, RL_TAKE3_(__VA_ARGS__, ),                                                      \
+                   &(rl_nn_conv_options){.struct_size = sizeof(rl_nn_conv_options), RL_DROP3_(__VA_ARGS__, )})
+#define rl_nn_conv1d(...) RL_NN_CONV_(1, false, __VA_ARGS__)
+#define rl_nn_conv2d(...) RL_NN_CONV_(2, false, __VA_ARGS__)
+#define rl_nn_conv3d(...) RL_NN_CONV_(3, false, __VA_ARGS__)
+#define rl_nn_conv_transpose1d(...) RL_NN_CONV_(1, true, __VA_ARGS__)
+#define rl_nn_conv_transpose2d(...) RL_NN_CONV_(2, true, __VA_ARGS__)
+#define rl_nn_conv_transpose3d(...) RL_NN_CONV_(3, true, __VA_ARGS__)
+
 /* Activations without parameters; X(name, "Name"): rl_nn_relu() and so on apply the op of that name. */
 #define RL_NN_ACTIVATION_LIST(X)                                                                                       \
     X(relu, "ReLU")                                                                                                    \
@@ -90,6 +118,9 @@ RL_API bool rl_module_is_training(const rl_module *self);
 /* Moves parameters and buffers (floating ones also to dtype); NULL and RL_DTYPE_NONE leave as it is. Parameters stay
  * the same objects, so optimizers go on. Gradients are moved too. */
 RL_API rl_status rl_module_to(rl_module *self, rl_device *device, rl_dtype dtype);
+/* Lays weights of 4 dimensions (channels_last), of 5 (channels_last_3d) or all (contiguous_format) out anew, in the same
+ * objects. Convolutions whose weight or input has channels innermost give results like that. */
+RL_API rl_status rl_module_to_memory_format(rl_module *self, const char *memory_format);
 /* Takes the gradients away. */
 RL_API rl_status rl_module_zero_grad(rl_module *self);
 

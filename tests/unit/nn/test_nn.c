@@ -39,6 +39,59 @@ static void assert_elements(const rl_tensor *tensor, const float *want, int coun
 /* Layers ------------------------------------------------------------------------------------------------------------
  */
 
+static void assert_printed(const rl_module *module, const char *want) {
+    char *text = rl_module_to_string(module);
+    assert_string_equal(text, want);
+    free(text);
+}
+
+/* A kernel of ones sums its windows; what PyTorch prints; what is refused. */
+static void test_conv(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *conv = rl_nn_conv2d(1, 1, 2, .bias = RL_ZERO);
+    rl_init_constant(rl_module_tensor(conv, "weight"), 1.0);
+    rl_tensor *x = rl_reshape(rl_arange(9, .dtype = RL_F32), RL_DIMS(1, 1, 3, 3));
+    assert_elements(rl_module_forward(conv, x), (const float[]){8, 12, 20, 24}, 4);
+    assert_int_equal(rl_tensor_ndim(rl_module_forward(conv, rl_select(x, 0, 0))), 3);
+    rl_module *same = rl_nn_conv2d(1, 1, 2, .same = true, .bias = RL_ZERO);
+    rl_init_constant(rl_module_tensor(same, "weight"), 1.0);
+    assert_elements(rl_module_forward(same, x), (const float[]){8, 12, 7, 20, 24, 13, 13, 15, 8}, 9);
+    rl_module *turned = rl_nn_conv_transpose2d(2, 4, 3, .stride = 2, .output_padding = 1, .groups = 2);
+    assert_int_equal(rl_module_parameter_count(turned), 2 * 2 * 9 + 4);
+    assert_int_equal(rl_tensor_size(rl_module_forward(turned, rl_ones(RL_DIMS(1, 2, 3, 3))), 3), 8);
+    assert_printed(rl_nn_conv1d(2, 3, 3), "Conv1d(2, 3, kernel_size=(3,), stride=(1,))");
+    assert_printed(rl_nn_conv2d(2, 4, 0, .kernel_sizes = RL_DIMS(3, 5), .stride = 2, .paddings = RL_DIMS(1, 2),
+                                .dilation = 2, .groups = 2, .bias = RL_ZERO),
+                   "Conv2d(2, 4, kernel_size=(3, 5), stride=(2, 2), padding=(1, 2), dilation=(2, 2), groups=2, "
+                   "bias=False)");
+    assert_printed(rl_nn_conv_transpose2d(2, 4, 3, .stride = 2, .output_padding = 1),
+                   "ConvTranspose2d(2, 4, kernel_size=(3, 3), stride=(2, 2), output_padding=(1, 1))");
+    assert_printed(same, "Conv2d(1, 1, kernel_size=(2, 2), stride=(1, 1), padding=same, bias=False)");
+    rl_module *last = rl_nn_conv2d(3, 4, 3);
+    rl_tensor *image = rl_ones(RL_DIMS(2, 3, 5, 5)), *before = rl_module_forward(last, image);
+    assert_int_equal(rl_module_to_memory_format(last, "channels_last"), RL_OK);
+    rl_tensor *after = rl_module_forward(last, image);
+    assert_int_equal(rl_tensor_strides(after)[1], 1);
+    assert_true(rl_tensor_is_contiguous(before) && !rl_tensor_is_contiguous(after));
+    assert_int_equal(rl_item_int(rl_allclose(before, after)), 1);
+    assert_int_equal(rl_tensor_strides(rl_contiguous(image, .memory_format = "channels_last"))[1], 1);
+    rl_module_to_memory_format(last, "rows");
+    expect(RL_INVALID_ARGUMENT, "got 'rows'");
+    rl_contiguous(image, .memory_format = "channels_last_3d");
+    expect(RL_SHAPE_MISMATCH, "is for 5 dimensions, self has 4");
+    rl_nn_conv2d(3, 4, 3, .groups = 2);
+    expect(RL_INVALID_ARGUMENT, "divide into the groups");
+    rl_nn_conv2d(3, 4, 0);
+    expect(RL_INVALID_ARGUMENT, "Conv2d: kernel_size must be 1 or more, got 0");
+    rl_nn_conv3d(3, 4, 3, .strides = RL_DIMS(1, 2));
+    expect(RL_INVALID_ARGUMENT, "Conv3d: stride must be 1 number or 3, got 2");
+    rl_nn_conv2d(3, 4, 3, .same = true, .stride = 2);
+    expect(RL_INVALID_ARGUMENT, "same needs a stride of 1");
+    rl_module_forward(rl_nn_conv2d(3, 4, 3), rl_ones(RL_DIMS(1, 2, 5, 5)));
+    expect(RL_SHAPE_MISMATCH, "takes 3 channels, and input has 2");
+}
+
 static void test_linear(void **state) {
     (void)state;
     RL_SCOPE();
@@ -279,11 +332,11 @@ static int clean(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_linear, clean),        cmocka_unit_test_setup(test_activations, clean),
-        cmocka_unit_test_setup(test_dropout, clean),       cmocka_unit_test_setup(test_tree, clean),
-        cmocka_unit_test_setup(test_own_module, clean),    cmocka_unit_test_setup(test_save_load, clean),
-        cmocka_unit_test_setup(test_move, clean),          cmocka_unit_test_setup(test_init, clean),
-        cmocka_unit_test_setup(test_without_memory, clean)};
+        cmocka_unit_test_setup(test_linear, clean),      cmocka_unit_test_setup(test_conv, clean),
+        cmocka_unit_test_setup(test_activations, clean), cmocka_unit_test_setup(test_dropout, clean),
+        cmocka_unit_test_setup(test_tree, clean),        cmocka_unit_test_setup(test_own_module, clean),
+        cmocka_unit_test_setup(test_save_load, clean),   cmocka_unit_test_setup(test_move, clean),
+        cmocka_unit_test_setup(test_init, clean),        cmocka_unit_test_setup(test_without_memory, clean)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;

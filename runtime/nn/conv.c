@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conv1d .. 3d and ConvTranspose1d .. 3d: one layer, whose class says how many spatial dimensions it has. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/sized.h"
+#include "nn/module.h"
+#include "rushlight/autograd.h"
+#include "rushlight/ops.h"
+
+enum { MOST_SPATIAL = 3 };
+
+typedef struct conv {
+    rl_nn_conv_options options; /* lists point into `numbers` */
+    int64_t in, out, spatial;
+    bool transposed;
+    int64_t kernel[MOST_SPATIAL], stride[MOST_SPATIAL], padding[2 * MOST_SPATIAL], output_padding[MOST_SPATIAL],
+        dilation[MOST_SPATIAL];
+    rl_tensor *weight, *bias; /* borrowed from the entries */
+} conv;
+
+static rl_tensor *conv_forward(rl_module *self, rl_tensor *input) {
+    const conv *c = rl_module_data(self);
+    const int64_t spatial = c->spatial;
+    bool alone = rl_tensor_ndim(input) == spatial + 1;
+    rl_tensor *x = alone && !c->transposed ? rl_unsqueeze(input, 0) : input;
+    rl_ints stride = RL_INTS(c->stride, spatial), dilation = RL_INTS(c->dilation, spatial),
+            padding = RL_INTS(c->padding, c->transposed ? spatial : 2 * spatial),
+            more = RL_INTS(c->output_padding, spatial);
+    int64_t groups = c->options.groups;
+    if (!c->transposed) {
+        rl_tensor *y = rl_conv(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
+                               .dilation = dilation, .groups = groups);
+        return alone ? rl_squeeze(y, .dim = RL_DIMS(0)) : y;
+    }
+    switch (spatial) {
+    case 1:
+        return rl_conv_transpose1d(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
+                                   .output_padding = more, .groups = groups, .dilation = dilation);
+    case 2:
+        return rl_conv_transpose2d(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
+                                   .output_padding = more, .groups = groups, .dilation = dilation);
+    default:
+        return rl_conv_transpose3d(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
+                                   .output_padding = more, .groups = groups, .dilation = dilation);
+    }
+}
+
+/* ", name=(1, 2)", as Python writes a tuple. */
+static int add_tuple(char *text, size_t room, const char *name, const int64_t *values, int64_t count) {
+    int used = snprintf(text, room, ", %s=(", name);
+    for (int64_t d = 0; d < count; d++)
+        used += snprintf(text + used, room - (size_t)used, "%s%lld", d ? ", " : "", (long long)values[d]);
+    return used + snprintf(text + used, room - (size_t)used, count == 1 ? ",)" : ")");
+}
+static bool all_are(const int64_t *values, int64_t count, int64_t value) {
+    for (int64_t d = 0; d < count; d++)
+        if (values[d] != value)
+            return false;
+    return true;
+}
+
+static void conv_describe(const rl_module *self, char *text, size_t room) {
+    const conv *c = rl_module_data(self);
+    char line[512];
+    int used = snprintf(line, sizeof line, "%lld, %lld", (long long)c->in, (long long)c->out);
+#define TUPLE(name, values) used += add_tuple(line + used, sizeof line - (size_t)used, name, values, c->spatial)
+    TUPLE("kernel_size", c->kernel);
+    TUPLE("stride", c->stride);
+    if (c->options.same)
+        used += snprintf(line + used, sizeof line - (size_t)used, ", padding=same");
+    else if (!all_are(c->padding, c->spatial, 0))
+        TUPLE("padding", c->padding);
+    if (!all_are(c->dilation, c->spatial, 1))
+        TUPLE("dilation", c->dilation);
+    if (!all_are(c->output_padding, c->spatial, 0))
+        TUPLE("output_padding", c->output_padding);
+#undef TUPLE
+    if (c->options.groups != 1)
+        used += snprintf(line + used, sizeof line - (size_t)used, ", groups=%lld", (long long)c->options.groups);
+    if (!c->bias)
+        snprintf(line + used, sizeof line - (size_t)used, ", bias=False");
+    snprintf(text, room, "%s", line);
+}
+
+#define CLASS(title)                                                                                                   \
+    {                                                                                                                  \
+        .struct_size = sizeof(rl_module_class), .name = #title, .data_bytes = sizeof(conv), .forward = conv_forward,   \
+        .describe = conv_describe                                                                                      \
+    }
+static const rl_module_class classes[2][MOST_SPATIAL] = {
+    {CLASS(Conv1d), CLASS(Conv2d), CLASS(Conv3d)},
+    {CLASS(ConvTranspose1d), CLASS(ConvTranspose2d), CLASS(ConvTranspose3d)}};
+
+/* One number for each spatial dimension: of the list, else the number, else what is usual. */
+static rl_status read_numbers(const char *layer, const char *name, rl_ints list, int64_t number, int64_t usual,
+                              int64_t least, int64_t spatial, int64_t *out) {
+    if (list.count != 0 && list.count != 1 && list.count != spatial)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: %s must be 1 number or %lld, got %lld", layer, name,
+                       (long long)spatial, (long long)list.count);
+    for (int64_t d = 0; d < spatial; d++) {
+        out[d] = list.count ? list.data[list.count == 1 ? 0 : d] : number ? number : usual;
+        if (out[d] < least || out[d] > INT32_MAX)
+            return rl_fail(RL_INVALID_ARGUMENT, "%s: %s must be %lld or more, got %lld", layer, name, (long long)least,
+                           (long long)out[d]);
+    }
+    return RL_OK;
+}
+
+static rl_status read_options(const char *layer, conv *c) {
+    const rl_nn_conv_options *o = &c->options;
+    rl_status status = read_numbers(layer, "kernel_size", o->kernel_sizes, o->kernel_size, 0, 1, c->spatial, c->kernel);
+    if (status == RL_OK)
+        status = read_numbers(layer, "stride", o->strides, o->stride, 1, 1, c->spatial, c->stride);
+    if (status == RL_OK)
+        status = read_numbers(layer, "padding", o->paddings, o->padding, 0, 0, c->spatial, c->padding);
+    if (status == RL_OK)
+        status = read_numbers(layer, "dilation", o->dilations, o->dilation, 1, 1, c->spatial, c->dilation);
+    if (status == RL_OK)
+        status = read_numbers(layer, "output_padding", o->output_paddings, o->output_padding, 0, 0, c->spatial,
+                              c->output_padding);
+    if (status != RL_OK)
+        return status;
+    if (o->groups < 1 || c->in < 1 || c->out < 1 || c->in % o->groups != 0 || c->out % o->groups != 0)
+        return rl_fail(RL_INVALID_ARGUMENT,
+                       "%s: channels must be 1 or more and divide into the groups, got %lld to %lld in %lld groups",
+                       layer, (long long)c->in, (long long)c->out, (long long)o->groups);
+    if (!c->transposed && !all_are(c->output_padding, c->spatial, 0))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: output_padding is for transposed convolutions", layer);
+    if (o->same && (c->transposed || !all_are(c->stride, c->spatial, 1)))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: same needs a stride of 1 and no transposed convolution", layer);
+    for (int64_t d = 0; d < c->spatial; d++) { /* what is odd about `same` goes behind */
+        int64_t all = c->dilation[d] * (c->kernel[d] - 1);
+        c->padding[d] = o->same ? all / 2 : c->padding[d];
+        c->padding[c->spatial + d] = o->same ? all - all / 2 : c->padding[d];
+    }
+    return RL_OK;
+}
+
+/* Both uniform in +-1 / sqrt(fan_in). */
+static rl_status make_parameters(rl_module *self, conv *c) {
+    const int64_t first = c->transposed ? c->in : c->out, second = (c->transposed ? c->out : c->in) / c->options.groups;
+    int64_t shape[MOST_SPATIAL + 2] = {first, second}, fan_in = second;
+    for (int64_t d = 0; d < c->spatial; d++) {
+        shape[d + 2] = c->kernel[d];
+        fan_in *= c->kernel[d];
+    }
+    c->weight = rl_empty(RL_INTS(shape, c->spatial + 2), .dtype = c->options.dtype, .device = c->options.device);
+    rl_init_kaiming_uniform(c->weight, sqrt(5.0));
+    rl_module_add_parameter(self, "weight", c->weight);
+    if (c->options.bias == RL_ZERO)
+        return rl_error_status();
+    double bound = 1.0 / sqrt((double)fan_in);
+    c->bias = rl_empty(RL_DIMS(c->out), .dtype = c->options.dtype, .device = c->options.device);
+    rl_init_uniform(c->bias, -bound, bound);
+    rl_module_add_parameter(self, "bias", c->bias);
+    return rl_error_status();
+}
+
+rl_module *rl_nn_conv_opt(int spatial, bool transposed, int64_t in, int64_t out, int64_t kernel_size,
+                          const rl_nn_conv_options *given) {
+    if (rl_failed())
+        return NULL;
+    if (spatial < 1 || spatial > MOST_SPATIAL)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "conv: there are 1 to 3 spatial dimensions, not %d", spatial);
+    const rl_module_class *class = &classes[transposed][spatial - 1];
+    rl_nn_conv_options options = {0};
+    if (rl_sized_take(class->name, &options, sizeof options, given) != RL_OK)
+        return NULL;
+    rl_module *self = rl_module_new(class);
+    if (!self)
+        return NULL;
+    conv *c = rl_module_data(self);
+    *c = (conv){.options = options, .in = in, .out = out, .spatial = spatial, .transposed = transposed};
+    c->options.kernel_size = kernel_size;
+    c->options.groups = options.groups ? options.groups : 1;
+    RL_SCOPE();
+    if (read_options(class->name, c) != RL_OK)
+        return NULL;
+    return make_parameters(self, c) == RL_OK ? self : NULL;
+}
