@@ -33,6 +33,9 @@ typedef struct product {
     const od_gemm *gemm[2][2];    /* half floats: prepared for inner and last blocks of rows and columns */
     char *scratch;                /* of all threads */
     size_t packed_a, packed_b, buffered_c, gemm_scratch, per_thread;
+    const float *bias; /* linear's, of n elements, or NULL; and whether ReLU follows */
+    int64_t bias_step;
+    int relu;
     _Atomic(int) status;
 } product;
 
@@ -79,6 +82,25 @@ static void write_row(const product *self, char *c, void *sums, int64_t n) {
     if (self->dtype == RL_BOOL)
         od_chosen->cast[RL_REG_I32][RL_BOOL](sums, sums, NULL, NULL, n);
     od_chosen->store[self->dtype](c, sums, 1, n, 0, stride);
+}
+
+/* Linear's end, while the block is in the cache. Columns of c are next to each other. */
+static void finish_block(const product *self, const matrix *c, int64_t column, int64_t m, int64_t n) {
+    for (int64_t i = 0; i < m && self->bias != NULL; i++) {
+        float *row = (float *)(void *)c->base + i * c->row;
+        const float *bias = self->bias + column * self->bias_step;
+        if (self->bias_step == 1)
+            for (int64_t j = 0; j < n; j++)
+                row[j] += bias[j];
+        else
+            for (int64_t j = 0; j < n; j++)
+                row[j] += bias[j * self->bias_step];
+    }
+    for (int64_t i = 0; i < m && self->relu; i++) {
+        float *row = (float *)(void *)c->base + i * c->row;
+        for (int64_t j = 0; j < n; j++)
+            row[j] = row[j] < 0.0f ? 0.0f : row[j];
+    }
 }
 
 /* Small products: rows of sums on the stack ------------------------------------------------------------------------ */
@@ -248,6 +270,7 @@ static void run_block(void *context, int thread, int64_t unit) {
     } else {
         loop_block(self->reg, &a, &b, sums, m, n, self->k);
     }
+    finish_block(self, &c, j, m, n);
     for (int64_t r = 0; r < m && self->buffer_c; r++)
         for (int64_t q = 0; q < n; q += ROW_BLOCK)
             write_row(self, c.base + (r * c.row + q * c.col) * self->bytes,
@@ -387,6 +410,7 @@ static void run_small(void *context, int thread, int64_t batch) {
     small_product(self, self->a.base + od_space_offset(s, 1, s->ndim, batch),
                   self->b.base + od_space_offset(s, 2, s->ndim, batch),
                   self->c.base + od_space_offset(s, 0, s->ndim, batch));
+    finish_block(self, &self->c, 0, self->m, self->n);
 }
 
 /* With k = 0 only beta * c is left. */
@@ -402,8 +426,8 @@ static void scale_only(const product *self) {
             }
 }
 
-rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
-    (void)stream;
+/* `linear`, or NULL: what the product ends with. */
+static rl_status multiply(const rl_matmul_args *args, const rl_linear_args *linear) {
     const rl_dtype dtype = (rl_dtype)args->dtype;
     product self = {.args = args,
                     .dtype = dtype,
@@ -412,6 +436,11 @@ rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
                     .m = args->m,
                     .n = args->n,
                     .k = args->k};
+    if (linear != NULL) {
+        self.bias = linear->bias.buffer ? (const float *)(const void *)od_address(&linear->bias) : NULL;
+        self.bias_step = linear->bias.stride[0];
+        self.relu = linear->activation == RL_ACTIVATION_RELU;
+    }
     const int64_t d = args->batch_ndim;
     self.a = (matrix){od_address(&args->a), args->a.stride[d], args->a.stride[d + 1]};
     self.b = (matrix){od_address(&args->b), args->b.stride[d], args->b.stride[d + 1]};
@@ -425,6 +454,7 @@ rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
         return RL_OK;
     if (self.k == 0) {
         scale_only(&self);
+        finish_block(&self, &self.c, 0, self.m, self.n);
         return RL_OK;
     }
     const double size = (double)self.m * (double)self.n * (double)self.k;
@@ -433,4 +463,41 @@ rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
         return RL_OK;
     }
     return big_product(&self);
+}
+
+rl_status od_matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
+    (void)stream;
+    return multiply(args, NULL);
+}
+
+/* Fused row: linear, a product and its end. */
+rl_status od_linear(rl_backend_stream *stream, const void *what) {
+    const rl_linear_args *args = what;
+    (void)stream;
+    rl_matmul_args plain = {.size = sizeof plain,
+                            .dtype = args->dtype,
+                            .m = args->rows,
+                            .n = args->out_features,
+                            .k = args->in_features,
+                            .alpha = 1.0,
+                            .a = args->in,
+                            .b = args->weight,
+                            .c = args->out};
+    plain.b.stride[0] = args->weight.stride[1];
+    plain.b.stride[1] = args->weight.stride[0];
+    return multiply(&plain, args);
+}
+
+int od_supports_linear(rl_backend_device *device, const void *what, const char **out_reason) {
+    const rl_linear_args *args = what;
+    (void)device;
+    if (args->dtype != RL_F32)
+        *out_reason = "linear is for float32; others are a product and a map";
+    else if (args->activation != RL_ACTIVATION_NONE && args->activation != RL_ACTIVATION_RELU)
+        *out_reason = "no other activation than relu is part of it";
+    else if (args->out.stride[1] != 1)
+        *out_reason = "the result's rows must be packed";
+    else
+        return 1;
+    return 0;
 }

@@ -21,20 +21,28 @@ typedef struct conv {
     rl_tensor *weight, *bias; /* borrowed from the entries */
 } conv;
 
-static rl_tensor *conv_forward(rl_module *self, rl_tensor *input) {
-    const conv *c = rl_module_data(self);
+static rl_tensor *plain(const conv *c, rl_tensor *input, bool relu) {
     const int64_t spatial = c->spatial;
-    bool alone = rl_tensor_ndim(input) == spatial + 1;
-    rl_tensor *x = alone && !c->transposed ? rl_unsqueeze(input, 0) : input;
     rl_ints stride = RL_INTS(c->stride, spatial), dilation = RL_INTS(c->dilation, spatial),
-            padding = RL_INTS(c->padding, c->transposed ? spatial : 2 * spatial),
-            more = RL_INTS(c->output_padding, spatial);
-    int64_t groups = c->options.groups;
-    if (!c->transposed) {
-        rl_tensor *y = rl_conv(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
-                               .dilation = dilation, .groups = groups);
-        return alone ? rl_squeeze(y, .dim = RL_DIMS(0)) : y;
-    }
+            padding = RL_INTS(c->padding, 2 * spatial);
+    bool alone = rl_tensor_ndim(input) == spatial + 1;
+    rl_tensor *x = alone ? rl_unsqueeze(input, 0) : input, *y;
+    if (relu)
+        y = rl_conv_activation(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
+                               .dilation = dilation, .groups = c->options.groups, .activation = "relu");
+    else
+        y = rl_conv(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding, .dilation = dilation,
+                    .groups = c->options.groups);
+    return alone ? rl_squeeze(y, .dim = RL_DIMS(0)) : y;
+}
+
+static rl_tensor *conv_forward(rl_module *self, rl_tensor *x) {
+    const conv *c = rl_module_data(self);
+    const int64_t spatial = c->spatial, groups = c->options.groups;
+    if (!c->transposed)
+        return plain(c, x, false);
+    rl_ints stride = RL_INTS(c->stride, spatial), dilation = RL_INTS(c->dilation, spatial),
+            padding = RL_INTS(c->padding, spatial), more = RL_INTS(c->output_padding, spatial);
     switch (spatial) {
     case 1:
         return rl_conv_transpose1d(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
@@ -93,6 +101,11 @@ static void conv_describe(const rl_module *self, char *text, size_t room) {
 static const rl_module_class classes[2][MOST_SPATIAL] = {
     {CLASS(Conv1d), CLASS(Conv2d), CLASS(Conv3d)},
     {CLASS(ConvTranspose1d), CLASS(ConvTranspose2d), CLASS(ConvTranspose3d)}};
+
+rl_tensor *rl_nn_conv_with_relu(rl_module *self, rl_tensor *input) {
+    const rl_module_class *first = classes[0];
+    return self->klass >= first && self->klass < first + MOST_SPATIAL ? plain(rl_module_data(self), input, true) : NULL;
+}
 
 /* One number for each spatial dimension: of the list, else the number, else what is usual. */
 static rl_status read_numbers(const char *layer, const char *name, rl_ints list, int64_t number, int64_t usual,

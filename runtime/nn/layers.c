@@ -158,10 +158,24 @@ rl_module *rl_nn_flatten(int64_t start_dim, int64_t end_dim) {
 /* Sequential
  * ------------------------------------------------------------------------------------------------------------- */
 
+/* A product and the ReLU after it as one op; NULL where `self` is no product. */
+static rl_tensor *forward_with_relu(rl_module *self, rl_tensor *input) {
+    if (self->klass != &linear_class)
+        return rl_nn_conv_with_relu(self, input);
+    const linear *l = DATA(self);
+    return rl_linear_activation(input, l->weight, .bias = l->bias, .activation = "relu");
+}
+
 static rl_tensor *sequential_forward(rl_module *self, rl_tensor *input) {
-    for (int64_t i = 0; i < self->n_entries; i++)
-        if (entry_child(&self->entries[i]))
-            input = rl_module_forward(entry_child(&self->entries[i]), input);
+    for (int64_t i = 0; i < self->n_entries && !rl_failed(); i++) {
+        rl_module *child = entry_child(&self->entries[i]);
+        rl_module *next = child && i + 1 < self->n_entries ? entry_child(&self->entries[i + 1]) : NULL;
+        rl_tensor *both = next && next->klass == &relu_class ? forward_with_relu(child, input) : NULL;
+        if (both)
+            i++;
+        if (child)
+            input = both ? both : rl_module_forward(child, input);
+    }
     return input;
 }
 static const rl_module_class sequential_class = {sizeof(rl_module_class), "Sequential", 0,

@@ -30,6 +30,8 @@ static inline rl_tensor *entry_tensor(const module_entry *entry) {
 static inline rl_module *entry_child(const module_entry *entry) {
     return entry->kind == MODULE_CHILD ? entry->object : NULL;
 }
+/* The result of a convolution's module with ReLU after it, by one op; NULL where `self` is no such module. */
+rl_tensor *rl_nn_conv_with_relu(rl_module *self, rl_tensor *input);
 /* The names that rl_module_state gave out are no longer right. */
 void rl_module_forget_names(rl_module *self);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ops/op_conv.h"
+#include "ops/op_epilogue.h"
 
 /* Geometry -------------------------------------------------------------------------------------------------------- */
 
@@ -148,7 +149,8 @@ static void set_result(rl_call *call, const rl_tensor *like, const rl_tensor *we
         rl_channels_last_strides(meta->ndim, meta->shape, meta->stride);
 }
 
-/* conv: args input, weight, bias, stride, padding, dilation, groups, activation ----------------------------------- */
+/* conv: args input, weight, bias, stride, padding, dilation, groups; conv_activation: and activation
+ * ----------------------------------- */
 
 static rl_status read_conv(const rl_call *call, rl_conv_args *g) {
     const rl_tensor *x = rl_arg_tensor(call, 0), *w = rl_arg_tensor(call, 1);
@@ -172,15 +174,11 @@ static rl_status read_conv(const rl_call *call, rl_conv_args *g) {
     return status;
 }
 
-static rl_status read_activation(const rl_call *call, int arg, rl_activation *out) {
-    static const char *const words[] = {"none", "relu", "gelu", "gelu_tanh"};
-    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (rl_arg_is(call, arg, words[i]) || (i == 0 && *rl_arg_word(call, arg) == '\0')) {
-            *out = (rl_activation)i;
-            return RL_OK;
-        }
-    return rl_call_fail(call, RL_INVALID_ARGUMENT, "activation must be none, relu, gelu or gelu_tanh, got '%.40s'",
-                        rl_arg_word(call, arg));
+/* conv and conv_activation are one but for this argument: two ops, since what conv gives is not kept for its
+ * derivative, and may be changed in place. */
+static rl_status conv_activation_of(const rl_call *call, rl_activation *out) {
+    *out = RL_ACTIVATION_NONE;
+    return rl_schema_table[call->opcode].n_params > 7 ? rl_read_activation(call, 7, out) : RL_OK;
 }
 
 static rl_status conv_infer(rl_call *call) {
@@ -192,55 +190,30 @@ static rl_status conv_infer(rl_call *call) {
     if (status == RL_OK)
         status = check_bias(call, g.out_channels);
     if (status == RL_OK)
-        status = read_activation(call, 7, &activation);
+        status = conv_activation_of(call, &activation);
     if (status == RL_OK)
         set_result(call, rl_arg_tensor(call, 0), rl_arg_tensor(call, 1), g.batch, g.out_channels, g.spatial,
                    g.out_size);
     return status;
 }
 
-/* max(y, 0), or GELU, in place. */
-static void write_activation(rl_builder *b, uint32_t key) {
-    rl_pw y = rl_key_input(b, key);
-    switch (rl_key_variant(key)) {
-    case RL_ACTIVATION_RELU:
-        y = MAX(y, NUM(y, 0));
-        break;
-    case RL_ACTIVATION_GELU:
-        y = MUL(MUL(y, NUM(y, 0.5)), ADD(OP1(ERF, MUL(y, NUM(y, 0.70710678118654752440))), NUM(y, 1)));
-        break;
-    default: /* y / 2 (1 + tanh(sqrt(2 / pi) (y + 0.044715 y^3))) */
-        y = MUL(MUL(y, NUM(y, 0.5)),
-                ADD(TANH(MUL(NUM(y, 0.79788456080286535588), ADD(y, MUL(NUM(y, 0.044715), MUL(y, MUL(y, y)))))),
-                    NUM(y, 1)));
-    }
-    rl_build_output(b, y, rl_key_out(key));
-}
-static rl_status activate(const rl_call *call, rl_tensor *y, rl_activation activation) {
-    if (activation == RL_ACTIVATION_NONE)
-        return RL_OK;
-    uint32_t key = RL_KEY(y->dtype, rl_accumulator((rl_dtype)y->dtype), y->dtype, activation);
-    const rl_program *program = rl_row_program(write_activation, key);
-    return program ? rl_row_map(rl_call_name(call), program, &y, &y, NULL) : rl_error_status();
-}
-
 static rl_status conv_lower(rl_call *call) {
     rl_conv_args g;
     rl_tensor *x = rl_arg_tensor(call, 0), *w = rl_arg_tensor(call, 1), *bias = rl_arg_tensor(call, 2);
     rl_tensor *y = call->results[0];
-    rl_activation activation = RL_ACTIVATION_NONE;
+    rl_activation activation;
     bool ran;
-    if (read_conv(call, &g) != RL_OK || read_activation(call, 7, &activation) != RL_OK)
+    if (read_conv(call, &g) != RL_OK || conv_activation_of(call, &activation) != RL_OK)
         return rl_error_status();
     if (y->numel == 0)
         return RL_OK;
     g.activation = activation;
     rl_status status =
-        rl_row_fused(rl_call_name(call), RL_ROW_CONV, &g, sizeof g, (rl_tensor *[]){x, w, bias, y}, 4, &ran);
+        rl_row_with_activation(call, RL_ROW_CONV, &g, sizeof g, &g.activation, (rl_tensor *[]){x, w, bias, y}, 4, &ran);
     if (status != RL_OK || ran)
         return status;
     status = rl_conv_lower(call, &g, x, w, bias, y);
-    return status == RL_OK ? activate(call, y, activation) : status;
+    return status == RL_OK ? rl_activate(call, y, activation) : status;
 }
 
 /* A result that is one row or column larger than it was asked for: see check_output. */
@@ -258,22 +231,8 @@ static rl_tensor *bias_gradient(rl_tensor *g) {
     return rl_sum(g, .dim = RL_INTS(dims, rl_tensor_ndim(g) - 1));
 }
 
-/* The gradient before the activation: for ReLU from the result, for GELU from the sum, which is made again. */
-static rl_tensor *before_activation(rl_vjp *v, rl_tensor *g) {
-    const char *word = rl_vjp_word(v, 7);
-    if (*word == '\0' || strcmp(word, "none") == 0)
-        return g;
-    if (strcmp(word, "relu") == 0)
-        return rl_threshold_backward(g, Y, 0);
-    rl_tensor *bias = rl_vjp_arg(v, 2)->kind == RL_VALUE_NONE ? NULL : rl_vjp_input(v, 2);
-    rl_tensor *sum = rl_conv(X, rl_vjp_input(v, 1), .bias = bias, .stride = LIST(3), .padding = LIST(4),
-                             .dilation = LIST(5), .groups = rl_vjp_int(v, 6));
-    return rl_gelu_backward(g, sum, .approximate = strcmp(word, "gelu") == 0 ? "none" : "tanh");
-}
-
 /* gx = g * w turned, gw = x * g, gb = sum(g) */
-static void conv_vjp(rl_vjp *v) {
-    rl_tensor *g = before_activation(v, G);
+static void conv_gradients(rl_vjp *v, rl_tensor *g) {
     const rl_meta *x = rl_vjp_meta(v, 0), *w = rl_vjp_meta(v, 1);
     if (rl_vjp_needs(v, 0))
         rl_vjp_set(v, 0,
@@ -286,6 +245,18 @@ static void conv_vjp(rl_vjp *v) {
                                        .dilation = LIST(5), .groups = rl_vjp_int(v, 6)));
     if (rl_vjp_arg(v, 2)->kind != RL_VALUE_NONE && rl_vjp_needs(v, 2))
         rl_vjp_set(v, 2, bias_gradient(g));
+}
+static void conv_vjp(rl_vjp *v) {
+    conv_gradients(v, G);
+}
+
+static rl_tensor *sum_again(rl_vjp *v) {
+    rl_tensor *bias = rl_vjp_arg(v, 2)->kind == RL_VALUE_NONE ? NULL : rl_vjp_input(v, 2);
+    return rl_conv(X, rl_vjp_input(v, 1), .bias = bias, .stride = LIST(3), .padding = LIST(4), .dilation = LIST(5),
+                   .groups = rl_vjp_int(v, 6));
+}
+static void conv_activation_vjp(rl_vjp *v) {
+    conv_gradients(v, rl_vjp_before_activation(v, 7, sum_again));
 }
 
 #define LONG_SUMS "sums of thousands in another order; too large for differences"
@@ -301,9 +272,6 @@ static const rl_sample conv_samples[] = {
     {"f[0,3,5,5], f[2,3,3,3], f[2]"},
     {"f[2,2,4,5,4], f[3,2,2,3,2], f[3], 1, [1,0,1]"},
     {"f[1,2,5,5], f[3,2,2,2], padding=[0,0,1,1]"},
-    {"f[2,17,9,9], f[16,17,3,3], f[16], 1, 1, activation=\"relu\""},
-    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu\""},
-    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu_tanh\""},
     /* Several parts of images or rows, both layouts, groups, on backends that cut the work. */
     {"f[5,8,24,24], f[16,8,3,3], f[16], 1, 1", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
      .why = LONG_SUMS},
@@ -314,8 +282,6 @@ static const rl_sample conv_samples[] = {
     {"f[33,8,30], f[16,8,5], None, 2, 2", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
      .why = LONG_SUMS},
     {"f[3,16,16,16], f[16,1,3,3], f[16], 1, 1, 1, 16", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
-     .no_gradcheck = true, .why = LONG_SUMS},
-    {"f[2,4,9,10,8], f[8,4,3,3,3], f[8], 1, 1, activation=\"relu\"", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
      .no_gradcheck = true, .why = LONG_SUMS},
     {"f[1,4,64,20], f[8,4,7,3], f[8], [3,1], [3,1], [2,1]", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
      .no_gradcheck = true, .why = LONG_SUMS},
@@ -333,24 +299,51 @@ static const rl_bad conv_bad[] = {
     {"f[2,3,7], f[4,3,3], groups=0", RL_INVALID_ARGUMENT, "groups must be 1 or more"},
     {"i64[2,3,7], i64[4,3,3]", RL_DTYPE_MISMATCH, "floating"},
     {"f32[2,3,7], f64[4,3,3]", RL_DTYPE_MISMATCH, "input is float32 and weight float64"},
-    {"f[2,3,7], f[4,3,3], activation=\"tanh\"", RL_INVALID_ARGUMENT, "activation must be none"},
     {"None, f[4,3,3]", RL_INVALID_ARGUMENT, "input"},
     {0}};
 
 const rl_op_def rl_op_def_conv = {
     .schema = "conv(Tensor input, Tensor weight, Tensor? bias=None, int[] stride=[1], int[] padding=[0], int[] "
-              "dilation=[1], int groups=1, *, str activation='none') -> Tensor",
-    .doc = "y[n, o, p] = act(bias[o] + sum_{c, k} input[n, c, p stride - padding + k dilation] weight[o, c, k])",
+              "dilation=[1], int groups=1) -> Tensor",
+    .doc = "y[n, o, p] = bias[o] + sum_{c, k} input[n, c, p stride - padding + k dilation] weight[o, c, k]",
     .note = "input (N, C, size ...), weight (O, C / groups, kernel ...), bias (O), of 1 to 3 spatial dimensions; the "
             "result is (N, O, ...). Lists have one number, or one for each spatial dimension; padding may have two for "
             "each, those before first. A result is laid out with channels innermost where input or weight is.",
     .flags = RL_OP_ROWS,
-    .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_OUT(0),
+    .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = conv_infer,
     .lower = conv_lower,
     .vjp = conv_vjp,
     .samples = conv_samples,
     .bad = conv_bad,
+};
+
+static const rl_sample conv_activation_samples[] = {{"f[2,17,9,9], f[16,17,3,3], f[16], 1, 1, activation=\"relu\""},
+                                                    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu\""},
+                                                    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu_tanh\""},
+                                                    {"f[2,4,9,10,8], f[8,4,3,3,3], f[8], 1, 1, activation=\"relu\"",
+                                                     .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+                                                     .why = LONG_SUMS},
+                                                    {"f[2,3,7], f[4,3,3], activation=\"none\""},
+                                                    {0}};
+static const rl_bad conv_activation_bad[] = {
+    {"f[2,3,7], f[4,3,3], activation=\"tanh\"", RL_INVALID_ARGUMENT, "activation must be none"},
+    {"f[2,3,7], f[4,2,3]", RL_SHAPE_MISMATCH, "takes 2 channels, and input has 3"},
+    {0}};
+
+const rl_op_def rl_op_def_conv_activation = {
+    .schema =
+        "conv_activation(Tensor input, Tensor weight, Tensor? bias=None, int[] stride=[1], int[] padding=[0], int[] "
+        "dilation=[1], int groups=1, str activation='none') -> Tensor",
+    .doc = "y = act(conv(input, weight, bias)): conv and an activation in one pass",
+    .note = "activation: none, relu, gelu or gelu_tanh.",
+    .flags = RL_OP_ROWS,
+    .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_OUT(0),
+    .infer = conv_infer,
+    .lower = conv_lower,
+    .vjp = conv_activation_vjp,
+    .samples = conv_activation_samples,
+    .bad = conv_activation_bad,
 };
 
 /* conv_grad_input: args grad, weight, bias, input_size, stride, padding, dilation, groups -------------------------- */

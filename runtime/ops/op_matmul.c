@@ -4,11 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/op_rows.h"
+#include "ops/op_matmul.h"
 
 /* What they share ------------------------------------------------------------------------------------------------- */
 
-static rl_status fail_shapes(const rl_call *call, int a, int b, int64_t rows, int64_t columns) {
+rl_status rl_fail_product(const rl_call *call, int a, int b, int64_t rows, int64_t columns) {
     const rl_schema *schema = &rl_schema_table[call->opcode];
     const rl_tensor *x = rl_arg_tensor(call, a), *y = rl_arg_tensor(call, b);
     char x_text[RL_SHAPE_TEXT], y_text[RL_SHAPE_TEXT];
@@ -17,8 +17,7 @@ static rl_status fail_shapes(const rl_call *call, int a, int b, int64_t rows, in
                         rl_shape_text(y->ndim, y->shape, y_text), (long long)rows, (long long)columns);
 }
 
-/* Devices and dtypes of args[first .. last] alike, and no bool. */
-static rl_status check_operands(const rl_call *call, int first, int last) {
+rl_status rl_check_factors(const rl_call *call, int first, int last) {
     const rl_schema *schema = &rl_schema_table[call->opcode];
     const rl_tensor *x = rl_arg_tensor(call, first);
     assert(x != NULL);
@@ -49,7 +48,7 @@ static rl_status check_rank(const rl_call *call, int arg, int rank) {
 static rl_status infer_product(rl_call *call, int a, int b) {
     const rl_tensor *x = rl_arg_tensor(call, a), *y = rl_arg_tensor(call, b);
     rl_meta *meta = &call->meta[0];
-    rl_status status = check_operands(call, a, b);
+    rl_status status = rl_check_factors(call, a, b);
     if (status != RL_OK)
         return status;
     if (x->ndim == 0 || y->ndim == 0)
@@ -57,7 +56,7 @@ static rl_status infer_product(rl_call *call, int a, int b) {
                             rl_schema_table[call->opcode].params[x->ndim == 0 ? a : b].name);
     int64_t inner = y->shape[y->ndim >= 2 ? y->ndim - 2 : 0];
     if (x->shape[x->ndim - 1] != inner)
-        return fail_shapes(call, a, b, x->shape[x->ndim - 1], inner);
+        return rl_fail_product(call, a, b, x->shape[x->ndim - 1], inner);
     int64_t x_batch = x->ndim > 2 ? x->ndim - 2 : 0, y_batch = y->ndim > 2 ? y->ndim - 2 : 0, ndim;
     status = rl_broadcast_shapes(rl_call_name(call), x_batch, x->shape, y_batch, y->shape, &ndim, meta->shape);
     if (status != RL_OK)
@@ -80,8 +79,7 @@ static rl_tensor *with_dim(const rl_tensor *x, int64_t dim) {
     return rl_over(x, g.ndim, g.shape, g.stride, g.offset);
 }
 
-/* c = alpha a b + beta c, where a vector stands for a row (a) or a column (b), and c lacks that dimension. */
-static rl_status multiply(const rl_call *call, rl_tensor *a, rl_tensor *b, rl_tensor *c, double alpha, double beta) {
+rl_status rl_multiply(const rl_call *call, rl_tensor *a, rl_tensor *b, rl_tensor *c, double alpha, double beta) {
     if (b->ndim == 1) {
         b = with_dim(b, 1);
         c = with_dim(c, c->ndim);
@@ -94,11 +92,10 @@ static rl_status multiply(const rl_call *call, rl_tensor *a, rl_tensor *b, rl_te
 }
 
 static rl_status product_lower(rl_call *call) {
-    return multiply(call, rl_arg_tensor(call, 0), rl_arg_tensor(call, 1), call->results[0], 1.0, 0.0);
+    return rl_multiply(call, rl_arg_tensor(call, 0), rl_arg_tensor(call, 1), call->results[0], 1.0, 0.0);
 }
 
-/* (.., n) as one matrix (rows, n). */
-static rl_tensor *as_rows(rl_tensor *x) {
+rl_tensor *rl_as_rows(rl_tensor *x) {
     return x->ndim == 2 ? x : rl_reshape(x, RL_DIMS(rl_shape_numel(x->ndim - 1, x->shape), x->shape[x->ndim - 1]));
 }
 
@@ -116,9 +113,9 @@ static rl_tensor *right_gradient(rl_tensor *g, rl_tensor *a, const rl_meta *b) {
     if (a->ndim == 1)
         return b->ndim == 1 ? rl_mul(g, a) : rl_mul(rl_unsqueeze(a, 1), rl_unsqueeze(g, -2));
     if (b->ndim == 1)
-        return rl_matmul(rl_t(as_rows(a)), a->ndim == 2 ? g : rl_reshape(g, RL_DIMS(-1)));
+        return rl_matmul(rl_t(rl_as_rows(a)), a->ndim == 2 ? g : rl_reshape(g, RL_DIMS(-1)));
     if (b->ndim == 2 && a->ndim > 2)
-        return rl_matmul(rl_t(as_rows(a)), as_rows(g));
+        return rl_matmul(rl_t(rl_as_rows(a)), rl_as_rows(g));
     return rl_matmul(rl_transpose(a, -2, -1), g);
 }
 
@@ -216,7 +213,7 @@ const rl_op_def rl_op_def_mm = {
 
 static rl_status check_batches(const rl_call *call, int a, int b) {
     int64_t x = rl_arg_tensor(call, a)->shape[0], y = rl_arg_tensor(call, b)->shape[0];
-    return x == y ? RL_OK : fail_shapes(call, a, b, x, y);
+    return x == y ? RL_OK : rl_fail_product(call, a, b, x, y);
 }
 
 static rl_status bmm_infer(rl_call *call) {
@@ -301,105 +298,12 @@ const rl_op_def rl_op_def_outer = {
     .bad = outer_bad,
 };
 
-/* linear ---------------------------------------------------------------------------------------------------------- */
-
-/* input (.., k), weight (n, k) or (k), bias (n) or () */
-static rl_status linear_infer(rl_call *call) {
-    const rl_tensor *x = rl_arg_tensor(call, 0), *w = rl_arg_tensor(call, 1), *bias = rl_arg_tensor(call, 2);
-    char text[RL_SHAPE_TEXT];
-    rl_status status = check_operands(call, 0, 2);
-    if (status != RL_OK)
-        return status;
-    if (w->ndim != 1 && w->ndim != 2)
-        return rl_call_fail(call, RL_SHAPE_MISMATCH, "weight %s must have 2 dimensions, (out, in)",
-                            rl_shape_text(w->ndim, w->shape, text));
-    if (x->ndim == 0 || x->shape[x->ndim - 1] != w->shape[w->ndim - 1])
-        return fail_shapes(call, 0, 1, x->ndim > 0 ? x->shape[x->ndim - 1] : 1, w->shape[w->ndim - 1]);
-    rl_meta *meta = &call->meta[0];
-    rl_meta_set(meta, (rl_dtype)x->dtype, x->storage->device, x->ndim - 1, x->shape);
-    if (w->ndim == 2)
-        meta->shape[meta->ndim++] = w->shape[0];
-    if (bias != NULL && (bias->ndim != w->ndim - 1 || (w->ndim == 2 && bias->shape[0] != w->shape[0])))
-        return rl_call_fail(call, RL_SHAPE_MISMATCH, "bias %s must have shape %s",
-                            rl_shape_text(bias->ndim, bias->shape, text),
-                            rl_shape_text(w->ndim - 1, w->shape, (char[RL_SHAPE_TEXT]){0}));
-    return RL_OK;
-}
-
-/* The bias is written first, so that the product adds to it: one pass over the result fewer. */
-static rl_status linear_lower(rl_call *call) {
-    rl_tensor *x = rl_arg_tensor(call, 0), *w = rl_arg_tensor(call, 1), *bias = rl_arg_tensor(call, 2);
-    rl_tensor *y = call->results[0];
-    if (bias != NULL && rl_move("linear", y, bias) != RL_OK)
-        return rl_error_status();
-    if (w->ndim == 2)
-        w = rl_exchanged(w, 0, 1);
-    return w ? multiply(call, x, w, y, 1.0, bias ? 1.0 : 0.0) : rl_error_status();
-}
-
-/* gx = g w, gw = g^T x, gb = g summed over all but its last dimension (by the engine) */
-static void linear_vjp(rl_vjp *v) {
-    rl_tensor *g = G;
-    bool row = rl_vjp_meta(v, 1)->ndim == 1;
-    if (rl_vjp_needs(v, 0)) {
-        rl_tensor *w = rl_vjp_input(v, 1);
-        rl_vjp_set(v, 0, row ? rl_mul(rl_unsqueeze(g, -1), w) : rl_matmul(g, w));
-    }
-    if (rl_vjp_needs(v, 1)) {
-        rl_tensor *x = rl_vjp_input(v, 0);
-        if (row)
-            rl_vjp_set(v, 1, rl_mul(rl_unsqueeze(g, -1), x));
-        else if (x->ndim == 1)
-            rl_vjp_set(v, 1, rl_mul(rl_unsqueeze(g, 1), x));
-        else if (x->ndim == 2)
-            rl_vjp_set(v, 1, rl_matmul(rl_t(g), x));
-        else
-            rl_vjp_set(v, 1, rl_matmul(rl_t(as_rows(g)), as_rows(x)));
-    }
-    if (rl_vjp_arg(v, 2)->kind != RL_VALUE_NONE && rl_vjp_needs(v, 2))
-        rl_vjp_set(v, 2, g);
-}
-
-static const rl_sample linear_samples[] = {{"n[3,4], n[5,4], n[5]"},
-                                           {"n[3,4], n[5,4]"},
-                                           {"n[4], n[5,4], n[5]"},
-                                           {"n[2,3,4], n[5,4], n[5]"},
-                                           {"n[0,4], n[5,4], n[5]"},
-                                           {"n[3,0], n[5,0], n[5]"},
-                                           {"n[3,4], n[0,4], n[0]"},
-                                           {"n[5,7]t, n[3,7]"},
-                                           {"n[3,4], n[4]"},
-                                           {"n[1,1], n[1,1], n[1]"},
-                                           {"n[17,31], n[13,31], n[13]"},
-                                           {"n[2,3,4], n[5,4]t"},
-                                           {0}};
-static const rl_bad linear_bad[] = {
-    {"f[3,4], f[5,3]", RL_SHAPE_MISMATCH, "input (3, 4) and weight (5, 3) do not fit: 4 and 3 must be equal"},
-    {"f[3,4], f[5,4], f[4]", RL_SHAPE_MISMATCH, "bias (4) must have shape (5)"},
-    {"f[3,4], f[2,5,4]", RL_SHAPE_MISMATCH, "2 dimensions"},
-    {"f32[3,4], f64[5,4]", RL_DTYPE_MISMATCH, "input is float32 and weight float64"},
-    {"f[3,4], None", RL_INVALID_ARGUMENT, "weight"},
-    {0}};
-
-const rl_op_def rl_op_def_linear = {
-    .schema = "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
-    .doc = "y[.., j] = sum_k input[.., k] weight[j, k] + bias[j]",
-    .flags = RL_OP_ROWS,
-    .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
-    .infer = linear_infer,
-    .lower = linear_lower,
-    .vjp = linear_vjp,
-    .samples = linear_samples,
-    .bad = linear_bad,
-    .sample_dtypes = RL_SAMPLE_NO_BOOL,
-};
-
 /* addmm, baddbmm, addmv: beta self + alpha a b ----------------------------------------------------------------------
  */
 
 static rl_status infer_sum_of_product(rl_call *call, int a_rank, int b_rank) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
-    rl_status status = check_operands(call, 0, 2);
+    rl_status status = rl_check_factors(call, 0, 2);
     bool fraction = call->args[3].kind == RL_VALUE_FLOAT || call->args[4].kind == RL_VALUE_FLOAT;
     if (status == RL_OK && fraction && a_rank != 3 && /* baddbmm cuts fractions off, as PyTorch does */
         !rl_dtype_is_float((rl_dtype)self->dtype))
@@ -433,7 +337,7 @@ static rl_status sum_of_product_lower(rl_call *call) {
     }
     if (beta != 0.0 && !call->inplace && rl_move(rl_call_name(call), out, self) != RL_OK)
         return rl_error_status();
-    return multiply(call, rl_arg_tensor(call, 1), rl_arg_tensor(call, 2), out, alpha, beta);
+    return rl_multiply(call, rl_arg_tensor(call, 1), rl_arg_tensor(call, 2), out, alpha, beta);
 }
 
 /* gself = beta g, ga = alpha g b^T, gb = alpha a^T g */
