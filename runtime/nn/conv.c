@@ -103,10 +103,8 @@ static const rl_module_class classes[2][MOST_SPATIAL] = {
     {CLASS(ConvTranspose1d), CLASS(ConvTranspose2d), CLASS(ConvTranspose3d)}};
 
 rl_tensor *rl_nn_conv_with_relu(rl_module *self, rl_tensor *input) {
-    for (int d = 0; d < MOST_SPATIAL; d++)
-        if (self->klass == &classes[0][d])
-            return plain(rl_module_data(self), input, true);
-    return NULL;
+    const conv *c = self->klass->forward == conv_forward ? rl_module_data(self) : NULL;
+    return c && !c->transposed ? plain(c, input, true) : NULL;
 }
 
 /* One number for each spatial dimension: of the list, else the number, else what is usual. */

@@ -160,7 +160,7 @@ rl_module *rl_nn_flatten(int64_t start_dim, int64_t end_dim) {
 
 /* A product and the ReLU after it as one op; NULL where `self` is no product. */
 static rl_tensor *forward_with_relu(rl_module *self, rl_tensor *input) {
-    if (self->klass != &linear_class)
+    if (self->klass->forward != linear_forward)
         return rl_nn_conv_with_relu(self, input);
     const linear *l = DATA(self);
     return rl_linear_activation(input, l->weight, .bias = l->bias, .activation = "relu");
@@ -170,7 +170,7 @@ static rl_tensor *sequential_forward(rl_module *self, rl_tensor *input) {
     for (int64_t i = 0; i < self->n_entries && !rl_failed(); i++) {
         rl_module *child = entry_child(&self->entries[i]);
         rl_module *next = child && i + 1 < self->n_entries ? entry_child(&self->entries[i + 1]) : NULL;
-        rl_tensor *both = next && next->klass == &relu_class ? forward_with_relu(child, input) : NULL;
+        rl_tensor *both = next && next->klass->forward == relu_forward ? forward_with_relu(child, input) : NULL;
         if (both)
             i++;
         if (child)
