@@ -78,25 +78,46 @@ static dnnl_status_t make_primitive(od_conv *self, dnnl_memory_desc_t src, dnnl_
     return status == dnnl_success ? dnnl_primitive_create(&self->primitive, self->description) : status;
 }
 
-/* What the primitive made of the descriptions; the way of the weight to it or from it. */
-static dnnl_status_t make_reorder(od_conv *self) {
+static const_dnnl_memory_desc_t described(const od_conv *self, dnnl_query_t what, int number) {
+    return dnnl_primitive_desc_query_md(self->description, what, number);
+}
+
+/* What the primitive made of the descriptions. */
+static void make_launcher(od_conv *self) {
     const int kind = self->key.kind;
-    self->src = dnnl_primitive_desc_query_md(
-        self->description, kind == OD_CONV_GRAD_INPUT ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
-    self->weight = dnnl_primitive_desc_query_md(
-        self->description, kind == OD_CONV_GRAD_WEIGHT ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
-    self->bias = self->key.has_bias ? dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 1) : NULL;
-    self->dst = dnnl_primitive_desc_query_md(self->description,
-                                             kind == OD_CONV_FORWARD ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
-    self->scratch = dnnl_primitive_desc_query_md(self->description, dnnl_query_scratchpad_md, 0);
+    od_launcher *run = &self->run;
+    self->weight = described(self, kind == OD_CONV_GRAD_WEIGHT ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    self->scratch = described(self, dnnl_query_scratchpad_md, 0);
+    run->primitive = self->primitive;
+    if (kind == OD_CONV_GRAD_INPUT)
+        od_launcher_add(run, DNNL_ARG_DIFF_SRC, described(self, dnnl_query_diff_src_md, 0));
+    else
+        od_launcher_add(run, DNNL_ARG_SRC, described(self, dnnl_query_src_md, 0));
+    od_launcher_add(run, kind == OD_CONV_GRAD_WEIGHT ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, self->weight);
+    if (kind == OD_CONV_FORWARD)
+        od_launcher_add(run, DNNL_ARG_DST, described(self, dnnl_query_dst_md, 0));
+    else
+        od_launcher_add(run, DNNL_ARG_DIFF_DST, described(self, dnnl_query_diff_dst_md, 0));
+    od_launcher_add(run, DNNL_ARG_SCRATCHPAD, self->scratch);
+    if (self->key.has_bias)
+        od_launcher_add(run, DNNL_ARG_BIAS, described(self, dnnl_query_weights_md, 1));
+}
+
+/* The way of the weight to the primitive or from it. */
+static dnnl_status_t make_reorder(od_conv *self) {
     self->plain = describe_weight(&self->key, self->key.weight_stride);
     if (self->plain == NULL)
         return dnnl_out_of_memory;
-    const int back = kind == OD_CONV_GRAD_WEIGHT;
+    const int back = self->key.kind == OD_CONV_GRAD_WEIGHT;
+    const const_dnnl_memory_desc_t from = back ? self->weight : self->plain, to = back ? self->plain : self->weight;
     dnnl_status_t status =
-        dnnl_reorder_primitive_desc_create(&self->reorder_description, back ? self->weight : self->plain, od_engine(),
-                                           back ? self->plain : self->weight, od_engine(), NULL);
-    return status == dnnl_success ? dnnl_primitive_create(&self->reorder, self->reorder_description) : status;
+        dnnl_reorder_primitive_desc_create(&self->reorder_description, from, od_engine(), to, od_engine(), NULL);
+    if (status == dnnl_success)
+        status = dnnl_primitive_create(&self->reorder, self->reorder_description);
+    self->bring.primitive = self->reorder;
+    od_launcher_add(&self->bring, DNNL_ARG_FROM, from);
+    od_launcher_add(&self->bring, DNNL_ARG_TO, to);
+    return status;
 }
 
 static rl_status make(od_prepared *entry) {
@@ -116,8 +137,10 @@ static rl_status make(od_prepared *entry) {
         status = dnnl_out_of_memory;
     if (status == dnnl_success)
         status = make_primitive(self, src, weight, bias, dst, attr);
-    if (status == dnnl_success)
+    if (status == dnnl_success) {
+        make_launcher(self);
         status = make_reorder(self);
+    }
     od_library_end(&saved);
     (void)dnnl_primitive_attr_destroy(attr);
     const dnnl_memory_desc_t all[] = {src, dst, weight, bias};
@@ -131,6 +154,8 @@ static rl_status make(od_prepared *entry) {
 
 static void drop(od_prepared *entry) {
     od_conv *self = (od_conv *)(void *)entry;
+    od_launcher_clear(&self->run);
+    od_launcher_clear(&self->bring);
     (void)dnnl_primitive_destroy(self->reorder);
     (void)dnnl_primitive_desc_destroy(self->reorder_description);
     (void)dnnl_primitive_destroy(self->primitive);
@@ -145,24 +170,11 @@ size_t od_conv_scratch_bytes(const od_conv *self) {
     return dnnl_memory_desc_get_size(self->scratch);
 }
 
-rl_status od_conv_reorder(const od_conv *self, void *plain, void *ordered, int threads) {
+rl_status od_conv_reorder(od_conv *self, void *plain, void *ordered, int threads) {
     const int back = self->key.kind == OD_CONV_GRAD_WEIGHT;
-    const od_library_arg args[] = {{DNNL_ARG_FROM, back ? self->weight : self->plain, back ? ordered : plain},
-                                   {DNNL_ARG_TO, back ? self->plain : self->weight, back ? plain : ordered}};
-    return od_library_execute(self->reorder, args, 2, threads);
+    return od_launcher_run(&self->bring, (void *const[]){back ? ordered : plain, back ? plain : ordered}, threads);
 }
 
-rl_status od_conv_run(const od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch) {
-    static const int names[3][3] = {{DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
-                                    {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
-                                    {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST}};
-    const int *name = names[self->key.kind];
-    od_library_arg args[5] = {{name[0], self->src, src},
-                              {name[1], self->weight, weight},
-                              {name[2], self->dst, dst},
-                              {DNNL_ARG_SCRATCHPAD, self->scratch, scratch}};
-    int count = 4;
-    if (self->bias != NULL)
-        args[count++] = (od_library_arg){DNNL_ARG_BIAS, self->bias, bias};
-    return od_library_execute(self->primitive, args, count, 1);
+rl_status od_conv_run(od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch) {
+    return od_launcher_run(&self->run, (void *const[]){src, weight, dst, scratch, bias}, 1);
 }

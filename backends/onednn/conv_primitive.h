@@ -5,6 +5,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
+#include "library.h"
 #include "prepared.h"
 
 typedef enum od_conv_kind { OD_CONV_FORWARD, OD_CONV_GRAD_INPUT, OD_CONV_GRAD_WEIGHT } od_conv_kind;
@@ -22,7 +23,8 @@ typedef struct od_conv {
     dnnl_primitive_desc_t description, reorder_description;
     dnnl_primitive_t primitive, reorder; /* reorder: the weight from memory to the primitive's order, or back */
     dnnl_memory_desc_t plain;            /* the weight in memory */
-    const_dnnl_memory_desc_t src, weight, bias, dst, scratch;
+    const_dnnl_memory_desc_t weight, scratch;
+    od_launcher run, bring; /* of the two primitives */
 } od_conv;
 
 extern od_prepared_table od_convs;
@@ -38,8 +40,8 @@ static inline void od_conv_give(od_conv *self) {
 size_t od_conv_weight_bytes(const od_conv *self);
 size_t od_conv_scratch_bytes(const od_conv *self);
 /* The weight between memory and the primitive's order, on up to `threads` threads. */
-rl_status od_conv_reorder(const od_conv *self, void *plain, void *ordered, int threads);
+rl_status od_conv_reorder(od_conv *self, void *plain, void *ordered, int threads);
 /* On the calling thread alone. src and dst are packed with channels innermost; weight is in the primitive's order. */
-rl_status od_conv_run(const od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch);
+rl_status od_conv_run(od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch);
 
 #endif

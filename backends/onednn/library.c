@@ -3,6 +3,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@ struct od_gemm {
     od_gemm_shape shape;
     dnnl_primitive_desc_t description;
     dnnl_primitive_t primitive; /* NULL: the library has only a slow way */
-    const_dnnl_memory_desc_t a, b, c, scratch;
+    const_dnnl_memory_desc_t scratch;
+    od_launcher launcher;
     od_gemm *next;
 };
 
@@ -28,25 +30,60 @@ dnnl_engine_t od_engine(void) {
     return found;
 }
 
-rl_status od_library_execute(dnnl_primitive_t primitive, const od_library_arg *args, int count, int threads) {
-    dnnl_engine_t on = od_engine();
-    dnnl_stream_t stream = NULL;
-    dnnl_exec_arg_t given[8] = {{0, NULL}};
+struct od_launch {
+    dnnl_stream_t stream;
+    dnnl_exec_arg_t args[OD_LAUNCH_ARGS];
+};
+
+void od_launcher_add(od_launcher *self, int name, const_dnnl_memory_desc_t desc) {
+    self->names[self->count] = name;
+    self->descs[self->count++] = desc;
+}
+
+static void launch_free(od_launch *self) {
+    for (int i = 0; self != NULL && i < OD_LAUNCH_ARGS; i++)
+        (void)dnnl_memory_destroy(self->args[i].memory);
+    if (self != NULL)
+        (void)dnnl_stream_destroy(self->stream);
+    free(self);
+}
+
+static od_launch *launch_make(const od_launcher *of) {
+    od_launch *self = calloc(1, sizeof *self);
+    const dnnl_engine_t on = od_engine();
+    int good =
+        self != NULL && on != NULL && dnnl_stream_create(&self->stream, on, dnnl_stream_default_flags) == dnnl_success;
+    for (int i = 0; i < of->count && good; i++) {
+        self->args[i].arg = of->names[i];
+        good = dnnl_memory_create(&self->args[i].memory, of->descs[i], on, DNNL_MEMORY_NONE) == dnnl_success;
+    }
+    if (!good)
+        launch_free(self);
+    return good ? self : NULL;
+}
+
+rl_status od_launcher_run(od_launcher *self, void *const *at, int threads) {
+    od_launch *launch = atomic_exchange_explicit(&self->spare, NULL, memory_order_acquire);
+    if (launch == NULL && (launch = launch_make(self)) == NULL)
+        return RL_OUT_OF_MEMORY;
+    int good = 1;
+    for (int i = 0; i < self->count && good; i++)
+        good = dnnl_memory_set_data_handle(launch->args[i].memory, at[i]) == dnnl_success;
     const od_library_state saved = od_library_begin();
     if (threads > 1)
         od_library_threads(threads);
-    int good = on != NULL && dnnl_stream_create(&stream, on, dnnl_stream_default_flags) == dnnl_success;
-    for (int i = 0; i < count && good; i++) {
-        given[i].arg = args[i].name;
-        good = dnnl_memory_create(&given[i].memory, args[i].desc, on, args[i].at) == dnnl_success;
-    }
-    good = good && dnnl_primitive_execute(primitive, stream, count, given) == dnnl_success &&
-           dnnl_stream_wait(stream) == dnnl_success;
-    for (int i = 0; i < count; i++)
-        (void)dnnl_memory_destroy(given[i].memory);
-    (void)dnnl_stream_destroy(stream);
+    good = good && dnnl_primitive_execute(self->primitive, launch->stream, self->count, launch->args) == dnnl_success &&
+           dnnl_stream_wait(launch->stream) == dnnl_success;
     od_library_end(&saved);
+    od_launch *none = NULL;
+    if (!atomic_compare_exchange_strong_explicit(&self->spare, &none, launch, memory_order_release,
+                                                 memory_order_relaxed))
+        launch_free(launch); /* another thread has left one */
     return good ? RL_OK : RL_INTERNAL;
+}
+
+void od_launcher_clear(od_launcher *self) {
+    launch_free(atomic_exchange(&self->spare, NULL));
 }
 
 int od_gemm_takes(rl_dtype dtype) {
@@ -84,10 +121,15 @@ static void make(od_gemm *self) {
         strncmp(name, "ref", 3) != 0) {
         if (dnnl_primitive_create(&self->primitive, self->description) != dnnl_success)
             self->primitive = NULL;
-        self->a = dnnl_primitive_desc_query_md(self->description, dnnl_query_src_md, 0);
-        self->b = dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 0);
-        self->c = dnnl_primitive_desc_query_md(self->description, dnnl_query_dst_md, 0);
         self->scratch = dnnl_primitive_desc_query_md(self->description, dnnl_query_scratchpad_md, 0);
+        self->launcher.primitive = self->primitive;
+        od_launcher_add(&self->launcher, DNNL_ARG_SRC,
+                        dnnl_primitive_desc_query_md(self->description, dnnl_query_src_md, 0));
+        od_launcher_add(&self->launcher, DNNL_ARG_WEIGHTS,
+                        dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 0));
+        od_launcher_add(&self->launcher, DNNL_ARG_DST,
+                        dnnl_primitive_desc_query_md(self->description, dnnl_query_dst_md, 0));
+        od_launcher_add(&self->launcher, DNNL_ARG_SCRATCHPAD, self->scratch);
     }
     (void)dnnl_primitive_attr_destroy(attr);
     (void)dnnl_memory_desc_destroy(a);
@@ -104,7 +146,7 @@ static uint64_t hash_of(const od_gemm_shape *shape) {
     return hash;
 }
 
-const od_gemm *od_gemm_prepare(const od_gemm_shape *shape) {
+od_gemm *od_gemm_prepare(const od_gemm_shape *shape) {
     od_gemm **bucket = &buckets[hash_of(shape) % BUCKETS];
     pthread_mutex_lock(&lock);
     od_gemm *found = *bucket;
@@ -126,18 +168,15 @@ size_t od_gemm_scratch(const od_gemm *self) {
     return dnnl_memory_desc_get_size(self->scratch);
 }
 
-rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scratch) {
-    const od_library_arg args[] = {{DNNL_ARG_SRC, self->a, a},
-                                   {DNNL_ARG_WEIGHTS, self->b, b},
-                                   {DNNL_ARG_DST, self->c, c},
-                                   {DNNL_ARG_SCRATCHPAD, self->scratch, scratch}};
-    return od_library_execute(self->primitive, args, 4, 1);
+rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch) {
+    return od_launcher_run(&self->launcher, (void *const[]){a, b, c, scratch}, 1);
 }
 
 void od_gemm_shutdown(void) {
     for (int i = 0; i < BUCKETS; i++)
         while (buckets[i] != NULL) {
             od_gemm *next = buckets[i]->next;
+            od_launcher_clear(&buckets[i]->launcher);
             (void)dnnl_primitive_destroy(buckets[i]->primitive);
             (void)dnnl_primitive_desc_destroy(buckets[i]->description);
             free(buckets[i]);

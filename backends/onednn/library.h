@@ -13,13 +13,20 @@
 /* The library's processor; NULL where it could not be had. Any thread. */
 dnnl_engine_t od_engine(void);
 
-typedef struct od_library_arg {
-    int name; /* DNNL_ARG_ ... */
-    const_dnnl_memory_desc_t desc;
-    void *at;
-} od_library_arg;
-/* Runs a primitive on up to `threads` threads and waits for it. At most 8 arguments. */
-rl_status od_library_execute(dnnl_primitive_t primitive, const od_library_arg *args, int count, int threads);
+/* A primitive and what its arguments look like. One set of the library's objects for a run is kept for the next one. */
+#define OD_LAUNCH_ARGS 6
+typedef struct od_launch od_launch;
+typedef struct od_launcher {
+    dnnl_primitive_t primitive; /* borrowed */
+    int count;
+    int names[OD_LAUNCH_ARGS]; /* DNNL_ARG_ ... */
+    const_dnnl_memory_desc_t descs[OD_LAUNCH_ARGS];
+    _Atomic(od_launch *) spare;
+} od_launcher;
+void od_launcher_add(od_launcher *self, int name, const_dnnl_memory_desc_t desc);
+/* Runs it with its arguments at these addresses, on up to `threads` threads, and waits for it. Any thread. */
+rl_status od_launcher_run(od_launcher *self, void *const *at, int threads);
+void od_launcher_clear(od_launcher *self);
 
 typedef struct od_gemm_shape { /* c (m, n) = a (m, k) b (k, n); strides in elements, one of each pair is 1 */
     int64_t m, n, k, a_row, a_col, b_row, b_col, c_row;
@@ -35,11 +42,11 @@ int od_gemm_takes(rl_dtype dtype);
 int od_sgemm_copies(void);
 /* The prepared product; NULL where the library has only a slow way or no memory. Any thread, outside a parallel
  * region. */
-const od_gemm *od_gemm_prepare(const od_gemm_shape *shape);
+od_gemm *od_gemm_prepare(const od_gemm_shape *shape);
 /* Bytes that od_gemm_run wants as scratch. */
 size_t od_gemm_scratch(const od_gemm *self);
 /* On the calling thread alone. */
-rl_status od_gemm_run(const od_gemm *self, void *a, void *b, void *c, void *scratch);
+rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch);
 void od_gemm_shutdown(void);
 
 #endif

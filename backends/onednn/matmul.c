@@ -30,7 +30,7 @@ typedef struct product {
     int64_t block_m, block_n, blocks_m, blocks_n;
     int pack_a, pack_b, buffer_c; /* in registers: a, b packed, c gathered before it is written */
     int respace_a, respace_b;     /* lines of a, b moved apart: see collides */
-    const od_gemm *gemm[2][2];    /* half floats: prepared for inner and last blocks of rows and columns */
+    od_gemm *gemm[2][2];          /* half floats: prepared for inner and last blocks of rows and columns */
     char *scratch;                /* of all threads */
     size_t packed_a, packed_b, buffered_c, gemm_scratch, per_thread;
     const float *bias; /* linear's, of n elements, or NULL; and whether ReLU follows */
@@ -255,7 +255,7 @@ static void run_block(void *context, int thread, int64_t unit) {
     char *sums = scratch + self->packed_a + self->packed_b;
     const matrix to = self->buffer_c ? (matrix){sums, n, 1} : c;
     if (self->gemm[0][0] != NULL) {
-        const od_gemm *gemm = self->gemm[bi == self->blocks_m - 1][bj == self->blocks_n - 1];
+        od_gemm *gemm = self->gemm[bi == self->blocks_m - 1][bj == self->blocks_n - 1];
         const rl_status status = od_gemm_run(gemm, a.base, b.base, to.base, sums + self->buffered_c);
         if (status != RL_OK)
             self->status = status;
@@ -329,7 +329,7 @@ static void prepare_halves(product *self) {
     const int wide = alpha != 1.0 || beta != 0.0 || lc.leading == 0 || lc.transposed != 'N';
     const int64_t last_m = self->m - (self->blocks_m - 1) * self->block_m;
     const int64_t last_n = self->n - (self->blocks_n - 1) * self->block_n;
-    const od_gemm *gemm[2][2];
+    od_gemm *gemm[2][2];
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++) {
             const int64_t m = i ? last_m : self->block_m, n = j ? last_n : self->block_n;
