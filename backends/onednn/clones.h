@@ -44,6 +44,27 @@ typedef struct od_row_kernels {
     void (*backward_log)(float *out, const float *g, const float *y, float sum, int64_t n); /* g - e^y * sum */
 } od_row_kernels;
 
+/* Lines and columns of normalizations in F32 registers: clone_norm.h says what each does. Pitches in elements. */
+typedef struct od_norm_kernels {
+    double (*sum)(const float *x, int64_t n);
+    double (*squares)(const float *x, float mean, int64_t n);
+    void (*dots)(const float *g, const float *x, float mean, int64_t n, double *sums);
+    void (*dots_weighted)(const float *g, const float *x, const float *w, float mean, float scale, int64_t n, float *gw,
+                          float *gb, double *sums);
+    void (*scale)(float *out, const float *x, float mean, float scale, float shift, int64_t n);
+    void (*affine)(float *out, const float *x, float mean, float scale, const float *w, const float *b, int64_t n);
+    void (*grad)(float *out, const float *g, const float *x, const float *w, float mean, float scale, float slope,
+                 float shift, int64_t n);
+    void (*columns_sum)(const float *x, int64_t pitch, int64_t rows, int64_t cols, double *sums);
+    void (*columns_squares)(const float *x, int64_t pitch, int64_t rows, int64_t cols, const float *mean, double *sums);
+    void (*columns_dots)(const float *g, int64_t g_pitch, const float *x, int64_t pitch, int64_t rows, int64_t cols,
+                         const float *mean, double *sums, double *dots);
+    void (*columns_scale)(float *out, const float *x, const float *mean, const float *scale, const float *shift,
+                          int64_t cols);
+    void (*columns_grad)(float *out, const float *g, const float *x, const float *mean, const float *scale,
+                         const float *slope, const float *shift, int64_t cols);
+} od_norm_kernels;
+
 /* c[i * ldc + j] += sum over p of a[i * ra + p * ca] * b[p * ldb + j]; strides in elements; c is in registers. */
 typedef void (*od_small_matmul_fn)(void *c, const void *a, const void *b, int64_t m, int64_t n, int64_t k, int64_t ra,
                                    int64_t ca, int64_t ldb, int64_t ldc);
@@ -63,6 +84,7 @@ typedef struct od_kernels {
     od_combine_row_fn combine_row[6][4]; /* by rl_combiner and rl_reg */
     od_combine_columns_fn combine_columns[6][4];
     od_row_kernels row;
+    od_norm_kernels norm;
     od_small_matmul_fn small_matmul[4];
 } od_kernels;
 
