@@ -203,6 +203,12 @@ addmm f[2], f[2,3], f[3,2] | f[2,2], f[2,3], f[3,2], beta=0.5, alpha=2
 baddbmm f[2,2,2], f[2,2,3], f[2,3,2]
 addmv f[2], f[2,3], f[3]
 linear f[4,3], f[2,3], f[2] | f[4,3], f[2,3] | f[2,2,3], f[2,3], f[2] | f[3], f[2,3], f[2]
+layer_norm f[2,3], [3], p[3], f[3] | f[2,2,3], [2,3], p[2,3], f[2,3], 0.1 | f[2,3], [3] | f[2,3]t, [3], p[3]
+rms_norm f[2,3], [3], p[3] | f[2,2,3], [2,3], p[2,3], 0.1 | f[2,3], [3] | f16[2,3], [3] | f64[2,3], [3]
+group_norm f[2,4,3], 2, p[4], f[4] | f[2,4], 2, p[4], f[4], 0.1 | f[2,3,2,2]t, 3
+batch_norm f[4,3], None, None, p[3], f[3], true, 0.1, 0.01 | f[4,3], f[3], p[3], p[3], f[3], true | f[2,3,2,2]t, None, None, p[3], None, true | f[4,3], f[3], p[3], p[3], f[3] | f[2,3,2], f[3], p[3], eps=0.1
+instance_norm f[2,3,4], None, None, p[3], f[3] | f[2,2,2,2] | f[2,3,4], f[3], p[3], p[3], f[3], false
+local_response_norm f[2,3,4], 2 | f[2,4,2,2], 3, 0.5, 0.5, 2.0
 zeros [2,3]
 ones [2]
 full [2], 2.5
@@ -210,6 +216,11 @@ arange 5 | 1, 2, 0.25
 eye 3
 linspace 0, 1, 5
 """
+
+
+def constant(x):
+    return None if x is None else x.detach().clone()
+
 
 OPS = {
     "max_dim": lambda x, d, k=False: torch.max(x, d, keepdim=k),
@@ -231,6 +242,10 @@ OPS = {
     "clamp": torch.clamp,
     "var_mean": lambda x, d: torch.var_mean(x, dim=d),
     "relu6": F.relu6,
+    "batch_norm": lambda x, m, v, *a, **k: F.batch_norm(x, constant(m), constant(v), *a, **k),
+    "instance_norm": lambda x, m=None, v=None, *a: F.instance_norm(x, constant(m), constant(v), *a),
+    "layer_norm": F.layer_norm,
+    "group_norm": F.group_norm,
 }
 LOSSES = ("nll_loss", "cross_entropy", "kl_div", "binary_cross_entropy_with_logits")  # torch.NAME takes enums
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,

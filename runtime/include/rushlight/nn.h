@@ -81,6 +81,112 @@ RL_API rl_module *rl_nn_dropout(double p);
 /* Merges dimensions start_dim .. end_dim; (1, -1) is PyTorch's default. */
 RL_API rl_module *rl_nn_flatten(int64_t start_dim, int64_t end_dim);
 
+/* Normalizations. Weights begin as 1, biases as 0. ------------------------------------------------------------------
+ */
+
+#define RL_NN_MAX_NORMALIZED 12
+
+typedef struct rl_nn_layer_norm_options {
+    size_t struct_size;
+    double eps;                 /* default 1e-5 */
+    int64_t elementwise_affine; /* default true: there is a weight; RL_ZERO: none */
+    int64_t bias;               /* default true: and a bias; RL_ZERO: none */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_layer_norm_options;
+/* y = (x - mean) / sqrt(var + eps) weight + bias over the last dimensions of x (..., normalized_shape): weight and bias
+ * (normalized_shape). */
+RL_API rl_module *rl_nn_layer_norm_opt(rl_ints normalized_shape, const rl_nn_layer_norm_options *options);
+#define rl_nn_layer_norm(...)                                                                                          \
+    rl_nn_layer_norm_opt(                                                                                              \
+        RL_TAKE1_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_layer_norm_options){.struct_size = sizeof(rl_nn_layer_norm_options), RL_DROP1_(__VA_ARGS__, )})
+
+typedef struct rl_nn_rms_norm_options {
+    size_t struct_size;
+    double eps;                 /* default None: the step above 1 of float32, of float64 that of float64 */
+    int64_t elementwise_affine; /* default true: there is a weight; RL_ZERO: none */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_rms_norm_options;
+/* y = x / sqrt(mean(x^2) + eps) weight over the last dimensions of x (..., normalized_shape). */
+RL_API rl_module *rl_nn_rms_norm_opt(rl_ints normalized_shape, const rl_nn_rms_norm_options *options);
+#define rl_nn_rms_norm(...)                                                                                            \
+    rl_nn_rms_norm_opt(                                                                                                \
+        RL_TAKE1_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_rms_norm_options){.struct_size = sizeof(rl_nn_rms_norm_options), RL_DROP1_(__VA_ARGS__, )})
+
+typedef struct rl_nn_group_norm_options {
+    size_t struct_size;
+    double eps;     /* default 1e-5 */
+    int64_t affine; /* default true: there is a weight; RL_ZERO: none */
+    int64_t bias;   /* default true: and a bias; RL_ZERO: none */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_group_norm_options;
+/* The same over each of num_groups groups of the channels of x (N, num_channels, ...): weight and bias (num_channels).
+ * num_channels must be a multiple of num_groups. */
+RL_API rl_module *rl_nn_group_norm_opt(int64_t num_groups, int64_t num_channels,
+                                       const rl_nn_group_norm_options *options);
+#define rl_nn_group_norm(...)                                                                                          \
+    rl_nn_group_norm_opt(                                                                                              \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_group_norm_options){.struct_size = sizeof(rl_nn_group_norm_options), RL_DROP2_(__VA_ARGS__, )})
+
+typedef struct rl_nn_batch_norm_options { /* of batch norm (of instance norm) */
+    size_t struct_size;
+    double eps;                  /* default 1e-5 */
+    double momentum;             /* default 0.1: how far the running statistics move at each batch */
+    bool cumulative;             /* PyTorch's momentum=None: they are averages over all batches so far */
+    int64_t affine;              /* default true (false): there is a weight; RL_ZERO: none */
+    int64_t bias;                /* default true: and a bias; RL_ZERO: none */
+    int64_t track_running_stats; /* default true (false): there are running statistics; RL_ZERO: none */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_batch_norm_options;
+/*
+ * y = (x - mean) / sqrt(var + eps) weight + bias for each channel of x (N, num_features, ...): in training, or where
+ * there are no running statistics, with mean and variance of the batch; in evaluation with the running ones. weight and
+ * bias (num_features); buffers running_mean (0 at first), running_var (1, by n - 1) and num_batches_tracked.
+ * x has 2 or 3 dimensions for batch_norm1d, 4 for batch_norm2d, 5 for batch_norm3d. Errors: another number of
+ * dimensions or channels; one value a channel in training.
+ */
+RL_API rl_module *rl_nn_batch_norm1d_opt(int64_t num_features, const rl_nn_batch_norm_options *options);
+RL_API rl_module *rl_nn_batch_norm2d_opt(int64_t num_features, const rl_nn_batch_norm_options *options);
+RL_API rl_module *rl_nn_batch_norm3d_opt(int64_t num_features, const rl_nn_batch_norm_options *options);
+/* The same for each channel of each sample, of x (N, num_features, ...) or (num_features, ...) with 1, 2 or 3
+ * dimensions after it. */
+RL_API rl_module *rl_nn_instance_norm1d_opt(int64_t num_features, const rl_nn_batch_norm_options *options);
+RL_API rl_module *rl_nn_instance_norm2d_opt(int64_t num_features, const rl_nn_batch_norm_options *options);
+RL_API rl_module *rl_nn_instance_norm3d_opt(int64_t num_features, const rl_nn_batch_norm_options *options);
+#define RL_NN_BATCH_NORM_OPTIONS_(...)                                                                                 \
+    &(rl_nn_batch_norm_options) {                                                                                      \
+        .struct_size = sizeof(rl_nn_batch_norm_options), RL_DROP1_(__VA_ARGS__, )                                      \
+    }
+#define rl_nn_batch_norm1d(...) rl_nn_batch_norm1d_opt(RL_TAKE1_(__VA_ARGS__, ), RL_NN_BATCH_NORM_OPTIONS_(__VA_ARGS__))
+#define rl_nn_batch_norm2d(...) rl_nn_batch_norm2d_opt(RL_TAKE1_(__VA_ARGS__, ), RL_NN_BATCH_NORM_OPTIONS_(__VA_ARGS__))
+#define rl_nn_batch_norm3d(...) rl_nn_batch_norm3d_opt(RL_TAKE1_(__VA_ARGS__, ), RL_NN_BATCH_NORM_OPTIONS_(__VA_ARGS__))
+#define rl_nn_instance_norm1d(...)                                                                                     \
+    rl_nn_instance_norm1d_opt(RL_TAKE1_(__VA_ARGS__, ), RL_NN_BATCH_NORM_OPTIONS_(__VA_ARGS__))
+#define rl_nn_instance_norm2d(...)                                                                                     \
+    rl_nn_instance_norm2d_opt(RL_TAKE1_(__VA_ARGS__, ), RL_NN_BATCH_NORM_OPTIONS_(__VA_ARGS__))
+#define rl_nn_instance_norm3d(...)                                                                                     \
+    rl_nn_instance_norm3d_opt(RL_TAKE1_(__VA_ARGS__, ), RL_NN_BATCH_NORM_OPTIONS_(__VA_ARGS__))
+
+typedef struct rl_nn_local_response_norm_options {
+    size_t struct_size;
+    double alpha; /* default 1e-4 */
+    double beta;  /* default 0.75 */
+    double k;     /* default 1 */
+} rl_nn_local_response_norm_options;
+/* y = x / (k + alpha m)^beta, m the mean of x^2 over `size` channels around each, for x (N, C, ...). */
+RL_API rl_module *rl_nn_local_response_norm_opt(int64_t size, const rl_nn_local_response_norm_options *options);
+#define rl_nn_local_response_norm(...)                                                                                 \
+    rl_nn_local_response_norm_opt(                                                                                     \
+        RL_TAKE1_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_local_response_norm_options){.struct_size = sizeof(rl_nn_local_response_norm_options),                 \
+                                             RL_DROP1_(__VA_ARGS__, )})
+
 /* One after another: rl_nn_sequential(rl_nn_linear(784, 10), rl_nn_relu()). Children are named "0", "1", ... */
 RL_API rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count);
 #define rl_nn_sequential(...)                                                                                          \
