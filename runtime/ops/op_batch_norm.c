@@ -84,16 +84,16 @@ static rl_tensor *constant_over_channels(const channel_norm *self, const rl_tens
     return rl_over(t, self->input->ndim - 1, shape, stride, t->offset);
 }
 
-/* With the running statistics, which are constants. The roots are taken once for each channel. */
+/* With the running statistics, which are constants: weight / sqrt(var + eps) is taken once for each channel. */
 static rl_status normalize_by_running(rl_call *call, const channel_norm *self) {
     rl_dtype compute = rl_accumulator((rl_dtype)self->input->dtype);
+    rl_tensor *weight = over_channels(self, self->params[0]), *bias = over_channels(self, self->params[1]);
     rl_tensor *mean = constant_over_channels(self, self->running[0]);
     rl_tensor *var = constant_over_channels(self, self->running[1]);
     if (var && (rl_dtype)var->dtype != compute)
         var = rl_to(var, .dtype = compute);
-    call->results[0] =
-        rl_native_norm_inference(self->input, mean, rl_rsqrt(rl_add(var, self->eps)),
-                                 over_channels(self, self->params[0]), over_channels(self, self->params[1]));
+    rl_tensor *scale = rl_rsqrt(rl_add(var, self->eps));
+    call->results[0] = rl_native_norm_inference(self->input, mean, weight ? rl_mul(scale, weight) : scale, bias);
     return rl_error_status();
 }
 
@@ -232,14 +232,14 @@ const rl_op_def rl_op_def_instance_norm = {
 
 /* native_norm_inference ------------------------------------------------------------------------------------------- */
 
-/* args: input, mean, invstd, weight, bias */
+/* args: input, mean, scale, bias */
 static rl_status inference_infer(rl_call *call) {
     const rl_tensor *input = rl_arg_tensor(call, 0);
     rl_status status = rl_check_float(call, 0);
     if (status == RL_OK)
         status = rl_infer_same_as_input(call);
     call->compute = rl_accumulator((rl_dtype)input->dtype);
-    for (int i = 1; i < 5 && status == RL_OK; i++) {
+    for (int i = 1; i < 4 && status == RL_OK; i++) {
         const rl_tensor *t = rl_arg_tensor(call, i);
         if (t == NULL)
             continue;
@@ -257,89 +257,68 @@ static rl_status inference_infer(rl_call *call) {
     return status;
 }
 
-static uint32_t inference_variant(const rl_call *call) {
-    return (uint32_t)rl_arg_given(call, 3) | (uint32_t)rl_arg_given(call, 4) << 1;
-}
-
 static void inference_program(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out) {
     rl_dtype compute = call->compute;
     rl_pw y = MUL(SUB(x[0], CAST(x[1], compute)), CAST(x[2], compute));
-    if (rl_arg_given(call, 3))
-        y = MUL(y, CAST(x[3], compute));
-    out[0] = rl_arg_given(call, 4) ? ADD(y, CAST(x[4], compute)) : y;
+    out[0] = rl_arg_given(call, 3) ? ADD(y, CAST(x[3], compute)) : y;
 }
 
-/* sum(g (x - mean) r) over the dimensions along which mean does not vary, by the derivative of native_norm, which reads
- * memory once, and sum(g); NULL where mean and r do not have one shape or vary along all dimensions. */
-static rl_native_norm_backward_result affine_gradients(rl_vjp *v, rl_tensor *w) {
-    rl_tensor *x = X, *mean = rl_vjp_input(v, 1), *r = rl_vjp_input(v, 2);
-    int64_t dims[RL_MAX_DIMS], shape[RL_MAX_DIMS], count = 0, lead = x ? x->ndim - mean->ndim : 0;
-    bool alike = x && x->ndim > 0 && mean->ndim == r->ndim &&
-                 memcmp(mean->shape, r->shape, (size_t)r->ndim * sizeof *r->shape) == 0 &&
-                 (w->dtype == x->dtype || (w->dtype == RL_F32 && x->dtype != RL_F64));
-    for (int64_t d = 0; alike && d < x->ndim; d++) {
+/* sum(g (x - mean)) over the dimensions along which scale does not vary: the derivative of native_norm by its weight,
+ * which reads memory once, with a variance of 1. NULL where mean and scale do not have one shape, or vary along all
+ * dimensions. */
+static rl_tensor *scale_gradient(rl_vjp *v) {
+    rl_tensor *x = X, *mean = rl_vjp_input(v, 1), *scale = rl_vjp_input(v, 2);
+    if (x == NULL || x->ndim == 0 || mean->ndim != scale->ndim ||
+        memcmp(mean->shape, scale->shape, (size_t)mean->ndim * sizeof *mean->shape) != 0)
+        return NULL;
+    int64_t dims[RL_MAX_DIMS], shape[RL_MAX_DIMS], count = 0, lead = x->ndim - mean->ndim;
+    for (int64_t d = 0; d < x->ndim; d++) {
         shape[d] = d < lead ? 1 : mean->shape[d - lead];
         if (shape[d] == 1)
             dims[count++] = d;
     }
-    if (!alike || count == 0)
-        return (rl_native_norm_backward_result){NULL, NULL, NULL};
-    rl_ints full = {shape, x->ndim};
-    return rl_native_norm_backward(G, x, w, rl_reshape(mean, full), rl_pow(rl_reshape(r, full), -2.0),
-                                   RL_INTS(dims, count), 0.0, false, rl_vjp_needs(v, 3), rl_vjp_needs(v, 4));
+    if (count == 0 || (scale->dtype != x->dtype && (scale->dtype != RL_F32 || x->dtype == RL_F64)))
+        return NULL;
+    rl_tensor *full = rl_reshape(mean, RL_INTS(shape, x->ndim));
+    return rl_native_norm_backward(G, x, scale, full, rl_ones_like(full), RL_INTS(dims, count), 0.0, false, true, false)
+        .grad_weight;
 }
 
-/* With r = invstd: gx = g w r, gmean = -g w r, gr = g w (x - mean), gw = g (x - mean) r, gb = g. */
+/* gx = g scale, gmean = -g scale, gscale = g (x - mean), gb = g */
 static void native_norm_inference_vjp(rl_vjp *v) {
-    rl_tensor *w = rl_vjp_input(v, 3), *r = rl_vjp_input(v, 2), *dr = rl_mul(G, w ? rl_mul(w, r) : r), *c = NULL;
-    rl_native_norm_backward_result affine = {NULL, NULL, NULL};
-    if (w && rl_vjp_needs(v, 3))
-        affine = affine_gradients(v, w);
-    if (rl_vjp_needs(v, 2) || (rl_vjp_needs(v, 3) && affine.grad_weight == NULL))
-        c = rl_sub(X, rl_vjp_input(v, 1));
-    rl_vjp_set(v, 0, dr);
+    rl_tensor *gx = rl_vjp_needs(v, 0) || rl_vjp_needs(v, 1) ? rl_mul(G, rl_vjp_input(v, 2)) : NULL;
+    rl_vjp_set(v, 0, gx);
     if (rl_vjp_needs(v, 1))
-        rl_vjp_set(v, 1, rl_neg(dr));
-    if (rl_vjp_needs(v, 2))
-        rl_vjp_set(v, 2, rl_mul(w ? rl_mul(G, w) : G, c));
-    if (rl_vjp_needs(v, 3))
-        rl_vjp_set(v, 3, affine.grad_weight ? affine.grad_weight : rl_mul(rl_mul(G, c), r));
-    if (rl_vjp_needs(v, 4)) {
-        rl_ints bias = rl_vjp_shape(v, 4), weight = rl_vjp_shape(v, 3);
-        bool same = affine.grad_bias && bias.count == weight.count &&
-                    memcmp(bias.data, weight.data, (size_t)bias.count * sizeof *bias.data) == 0;
-        rl_vjp_set(v, 4, same ? affine.grad_bias : G);
+        rl_vjp_set(v, 1, rl_neg(gx));
+    if (rl_vjp_needs(v, 2)) {
+        rl_tensor *sum = scale_gradient(v);
+        rl_vjp_set(v, 2, sum ? sum : rl_mul(G, rl_sub(X, rl_vjp_input(v, 1))));
     }
+    rl_vjp_set(v, 3, G);
 }
 
-static const rl_sample inference_samples[] = {{"f[4,3,5], f[3,1], p[3,1], p[3,1], f[3,1]"},
-                                              {"f[4,3], f[3], p[3], None, None"},
-                                              {"f[4,3], f[3], p[3], p[3], None"},
-                                              {"f[4,3], f[3], p[3], None, f[3]"},
-                                              {"f[4,3], f[3], p[4,3], p[3], f[3]"},
-                                              {"f[4,3], f[4,3], p[4,3], p[3], f[3]"},
-                                              {"f[4,3], f[3], p[3], p[3], f[1,3]"},
-                                              {"f[0,3], f[3], p[3], p[3], f[3]"},
-                                              {"f[4,3,7]t, f[3,1], p[3,1], p[3,1], f[3,1]"},
-                                              {"f[4,33]s, f[33], p[33]s, p[33], f[33]"},
-                                              {0}};
+static const rl_sample inference_samples[] = {
+    {"f[4,3,5], f[3,1], p[3,1], f[3,1]"}, {"f[4,3], f[3], f[3], None"},
+    {"f[4,3], f[3], f[4,3], f[3]"},       {"f[4,3], f[4,3], f[4,3], f[3]"},
+    {"f[4,3], f32[3], f32[3], f[1,3]"},   {"f[], f[], f[], f[]"},
+    {"f[0,3], f[3], p[3], f[3]"},         {"f[4,3,7]t, f[3,1], p[3,1], f[3,1]"},
+    {"f[4,33]s, f[33], f[33]s, f[33]"},   {0}};
 static const rl_bad inference_bad[] = {
-    {"f[2,3], f[2], p[3], None, None", RL_SHAPE_MISMATCH, "mean (2) must broadcast to input (2, 3)"},
-    {"i64[2,3], f[3], p[3], None, None", RL_DTYPE_MISMATCH, "floating"},
-    {"f[2,3], f[3], i64[3], None, None", RL_DTYPE_MISMATCH, "invstd must be of a floating dtype"},
+    {"f[2,3], f[2], p[3], None", RL_SHAPE_MISMATCH, "mean (2) must broadcast to input (2, 3)"},
+    {"i64[2,3], f[3], p[3], None", RL_DTYPE_MISMATCH, "floating"},
+    {"f[2,3], f[3], i64[3], None", RL_DTYPE_MISMATCH, "scale must be of a floating dtype"},
     {0}};
 
 const rl_op_def rl_op_def_native_norm_inference = {
-    .schema = "native_norm_inference(Tensor input, Tensor mean, Tensor invstd, Tensor? weight, Tensor? bias) -> Tensor",
-    .doc = "y = (input - mean) invstd weight + bias; all broadcast to input",
-    .note = "invstd is positive. What is computed is float32, of float64 float64.",
+    .schema = "native_norm_inference(Tensor input, Tensor mean, Tensor scale, Tensor? bias) -> Tensor",
+    .doc = "y = (input - mean) scale + bias; all broadcast to input",
+    .note = "What is computed is float32, of float64 float64.",
     .flags = RL_OP_POINTWISE,
-    .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_IN(3),
+    .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2),
     .infer = inference_infer,
     .pointwise = inference_program,
-    .variant = inference_variant,
     .vjp = native_norm_inference_vjp,
     .samples = inference_samples,
     .bad = inference_bad,
-    .as_is = RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_IN(3) | RL_SAVE_IN(4),
+    .as_is = RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_IN(3),
 };
