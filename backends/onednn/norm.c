@@ -101,13 +101,25 @@ static int is_rows(const od_norm_task *self) {
     return along->ndim <= 2 && (along->stride[NORM_X][last] == self->bytes[NORM_X] || along->shape[last] == 1);
 }
 
+/* Whether the columns of a group, and then the groups, follow each other in all that has one number a column. */
+static int groups_follow(const od_norm_task *self) {
+    const od_space *along = &self->along, *kept = &self->kept;
+    for (int k = 0; k < NORM_OPERANDS; k++)
+        if (k != NORM_MEAN && k != NORM_VAR && kept->stride[k][kept->ndim - 1] != along->stride[k][1] * along->shape[1])
+            return 0;
+    return along->stride[NORM_X][1] == self->bytes[NORM_X] && along->shape[1] <= NORM_COLUMNS;
+}
+
 /* Columns: one normalized dimension, and one or two others, of which the elements of the inner one lie next to each
- * other in x; weight varies along that (or there is none) and not down the columns. */
+ * other in x; or two, of which the inner one is the columns of a group. Weight varies along the columns (or there is
+ * none), and not down. */
 static int is_columns(const od_norm_task *self) {
     const od_space *along = &self->along, *kept = &self->kept;
     const int last = kept->ndim - 1;
-    if (along->ndim != 1 || kept->ndim > 2 || kept->shape[last] == 1 || along->stride[NORM_AFFINE][0] != 0)
+    if (along->ndim > 2 || kept->ndim > 2 || kept->shape[last] == 1 || along->stride[NORM_AFFINE][0] != 0)
         return 0;
+    if (along->ndim == 2)
+        return groups_follow(self);
     if (kept->ndim == 2 && kept->stride[NORM_AFFINE][last] == 0 && kept->stride[NORM_AFFINE][0] != 0)
         return 0;
     return kept->stride[NORM_X][last] == self->bytes[NORM_X] &&

@@ -15,8 +15,10 @@
  * The last one is no memory: it tells along which dimensions weight and bias vary. */
 enum { NORM_X, NORM_Y, NORM_G, NORM_W, NORM_B, NORM_MEAN, NORM_VAR, NORM_GW, NORM_GB, NORM_AFFINE, NORM_OPERANDS };
 
-#define NORM_PART 16384 /* elements of a row, or of some columns, that are worked on at a time: they fit the L2 cache  \
-                         */
+#define NORM_PART                                                                                                      \
+    16384                /* elements of a row, or of some columns, that are worked on at a time: they fit the L2 cache \
+                          */
+#define NORM_COLUMNS 256 /* columns whose sums are gathered, or joined, at a time */
 
 typedef struct od_norm_task {
     const char *name;

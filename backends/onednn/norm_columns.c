@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Normalization of columns: `samples` times (N of an instance norm; 1 for batch norm) a matrix of `height` rows and
- * `width` columns next to each other. Threads take strips of rows; each strip gives moments or sums of its columns,
- * which are then joined in their order.
+ * Normalization of columns: `samples` times (N of an instance or group norm; 1 for batch norm) a matrix of `height`
+ * rows and `width` columns next to each other, of which each `joint` ones are normalized together (the channels of a
+ * group; 1 otherwise). Threads take strips of rows; each strip gives moments or sums of its columns, which are then
+ * joined in their order.
  *
  * Narrow matrices whose rows lie next to each other are read as matrices of `fold` times the width, so that 16 lanes
  * are filled; what repeats along the width is repeated then.
@@ -12,13 +13,13 @@
 #include <math.h>
 #include <string.h>
 
-#define COLUMN_BLOCK 256 /* columns whose sums are gathered, or joined, at a time */
 #define STREAM_BLOCK 1024
 
 typedef struct columns {
     od_norm_task *task;
-    int64_t samples, height, width, fold;
-    int64_t sample[NORM_OPERANDS], row[NORM_OPERANDS], column[NORM_OPERANDS]; /* strides in bytes */
+    int64_t samples, height, width, joint, fold;
+    /* Strides in bytes; of mean and var, `column` is from group to group. */
+    int64_t sample[NORM_OPERANDS], row[NORM_OPERANDS], column[NORM_OPERANDS];
     int64_t strip, strips; /* rows of a strip (a multiple of fold), strips of a sample */
     int streams;
     size_t partials, vectors, rooms, per_thread;
@@ -34,7 +35,7 @@ static float *vector_of(const columns *self, int64_t sample, int which) {
 static double *partial_of(const columns *self, int64_t unit, int which) {
     return (double *)(void *)(self->task->scratch + self->partials) + (unit * 2 + which) * self->width;
 }
-/* A thread's room: x, g and out of a strip, then sums of COLUMN_BLOCK or of all folded columns. */
+/* A thread's room: x, g and out of a strip, then sums of NORM_COLUMNS or of all folded columns. */
 static float *room_of(const columns *self, int thread, int which) {
     return (float *)(void *)(self->task->scratch + self->rooms + (size_t)thread * self->per_thread) +
            which * self->strip * self->width;
@@ -85,8 +86,8 @@ static void fold_sums(double *sums, int64_t cols, int64_t fold) {
 }
 
 typedef struct column_sums {
-    double sums[16 * COLUMN_BLOCK], more[16 * COLUMN_BLOCK];
-    float mean[16 * COLUMN_BLOCK];
+    double sums[16 * NORM_COLUMNS], more[16 * NORM_COLUMNS];
+    float mean[16 * NORM_COLUMNS];
 } column_sums;
 
 /* Of columns [c, c + cols): the mean and the squares of differences from it. */
@@ -122,8 +123,8 @@ static void moments_unit(void *context, int thread, int64_t unit) {
     const columns *self = context;
     const strip s = strip_of(self, thread, unit);
     column_sums t;
-    for (int64_t c = 0; c < self->width; c += COLUMN_BLOCK) {
-        const int64_t cols = self->width - c < COLUMN_BLOCK ? self->width - c : COLUMN_BLOCK;
+    for (int64_t c = 0; c < self->width; c += NORM_COLUMNS) {
+        const int64_t cols = self->width - c < NORM_COLUMNS ? self->width - c : NORM_COLUMNS;
         strip_moments(self, &s, c, cols, &t, partial_of(self, unit, 0) + c, partial_of(self, unit, 1) + c);
     }
 }
@@ -132,8 +133,8 @@ static void sums_unit(void *context, int thread, int64_t unit) {
     const columns *self = context;
     const strip s = strip_of(self, thread, unit);
     column_sums t;
-    for (int64_t c = 0; c < self->width; c += COLUMN_BLOCK) {
-        const int64_t cols = self->width - c < COLUMN_BLOCK ? self->width - c : COLUMN_BLOCK;
+    for (int64_t c = 0; c < self->width; c += NORM_COLUMNS) {
+        const int64_t cols = self->width - c < NORM_COLUMNS ? self->width - c : NORM_COLUMNS;
         const int64_t fold = cols == self->width ? fold_of(self, &s) : 1, rows = s.rows / fold, done = rows * fold;
         const float *mean = vector_of(self, s.sample, MEAN) + c;
         memset(t.sums, 0, (size_t)(cols * fold) * sizeof *t.sums);
@@ -149,14 +150,17 @@ static void sums_unit(void *context, int thread, int64_t unit) {
     }
 }
 
-/* Joining: unit is a block of columns of all samples -------------------------------------------------------------- */
+/* Joining: unit is a block of groups of columns, of all samples --------------------------------------------------- */
 
 typedef struct block {
     int64_t first, cols;
 } block;
+static int64_t block_cols(const columns *self) {
+    return NORM_COLUMNS / self->joint * self->joint;
+}
 static block block_of(const columns *self, int64_t unit) {
-    const int64_t first = unit * COLUMN_BLOCK, left = self->width - first;
-    return (block){first, left < COLUMN_BLOCK ? left : COLUMN_BLOCK};
+    const int64_t first = unit * block_cols(self), left = self->width - first;
+    return (block){first, left < block_cols(self) ? left : block_cols(self)};
 }
 /* The block of a vector as it is read along folded rows. */
 static void repeat(const columns *self, int64_t sample, int which, const block *b) {
@@ -173,28 +177,34 @@ static void read_param(const columns *self, int k, int64_t sample, const block *
             out[i] = otherwise;
 }
 static float *statistic_at(const columns *self, int k, int64_t sample, int64_t column) {
-    return (float *)(void *)at(self, k, sample, 0, column);
+    return (float *)(void *)at(self, k, sample, 0, column / self->joint);
 }
 
-static void finish_column(const columns *self, int64_t sample, int64_t c) {
+/* The group that begins at column c. */
+static void finish_group(const columns *self, int64_t sample, int64_t c) {
     od_moments m = {0};
     for (int64_t i = 0; i < self->strips; i++) {
         const int64_t unit = sample * self->strips + i, left = self->height - i * self->strip;
         const double count = (double)(left < self->strip ? left : self->strip);
-        const double squares = partial_of(self, unit, 1)[c];
-        if (self->task->center)
-            od_moments_join(&m, count, partial_of(self, unit, 0)[c], squares);
-        else
-            m.squares += squares;
+        const double *mean = partial_of(self, unit, 0) + c, *squares = partial_of(self, unit, 1) + c;
+        for (int64_t k = 0; k < self->joint; k++) {
+            if (self->task->center)
+                od_moments_join(&m, count, mean[k], squares[k]);
+            else
+                m.squares += squares[k];
+        }
     }
-    double var = m.squares / (double)self->height;
+    double var = m.squares / (double)self->task->n;
     var = var < 0.0 ? 0.0 : var;
     if (self->task->operand[NORM_MEAN])
         *statistic_at(self, NORM_MEAN, sample, c) = (float)m.mean;
     if (self->task->operand[NORM_VAR])
         *statistic_at(self, NORM_VAR, sample, c) = (float)var;
-    vector_of(self, sample, MEAN)[c] = (float)m.mean;
-    vector_of(self, sample, SCALE)[c] *= (float)(1.0 / sqrt(var + self->task->eps));
+    const float scale = (float)(1.0 / sqrt(var + self->task->eps));
+    for (int64_t k = c; k < c + self->joint; k++) {
+        vector_of(self, sample, MEAN)[k] = (float)m.mean;
+        vector_of(self, sample, SCALE)[k] *= scale;
+    }
 }
 static void finish_forward(void *context, int thread, int64_t unit) {
     const columns *self = context;
@@ -203,8 +213,8 @@ static void finish_forward(void *context, int thread, int64_t unit) {
     for (int64_t sample = 0; sample < self->samples; sample++) {
         read_param(self, NORM_W, sample, &b, 1.0f, vector_of(self, sample, SCALE) + b.first);
         read_param(self, NORM_B, sample, &b, 0.0f, vector_of(self, sample, SHIFT) + b.first);
-        for (int64_t c = b.first; c < b.first + b.cols; c++)
-            finish_column(self, sample, c);
+        for (int64_t c = b.first; c < b.first + b.cols; c += self->joint)
+            finish_group(self, sample, c);
         for (int which = MEAN; which <= SHIFT; which++)
             repeat(self, sample, which, &b);
     }
@@ -222,25 +232,31 @@ static void read_means(void *context, int thread, int64_t unit) {
     }
 }
 
-/* What a column's sums give: sum(g), sum(g z), and grad_in = g scale + (x - mean) slope + shift. */
-static void finish_sums(const columns *self, int64_t sample, int64_t c, double *out_sum, double *out_dot) {
-    const double n = (double)self->height;
-    const double scale = 1.0 / sqrt((double)*statistic_at(self, NORM_VAR, sample, c) + self->task->eps);
-    double sum = 0.0, dot = 0.0;
-    for (int64_t i = 0; i < self->strips; i++) {
-        sum += partial_of(self, sample * self->strips + i, 0)[c];
-        dot += partial_of(self, sample * self->strips + i, 1)[c];
+/* What the sums of the group that begins at column c give: of each column sum(g) and sum(g z), and grad_in = g scale +
+ * (x - mean) slope + shift. SCALE holds the weights before. */
+static void finish_sums(const columns *self, int64_t sample, int64_t c, double *out_sums, double *out_dots) {
+    const double n = (double)self->task->n;
+    const double root = 1.0 / sqrt((double)*statistic_at(self, NORM_VAR, sample, c) + self->task->eps);
+    float *scale = vector_of(self, sample, SCALE) + c;
+    double sum = 0.0, dot = 0.0; /* weighted */
+    for (int64_t k = 0; k < self->joint; k++) {
+        out_sums[k] = out_dots[k] = 0.0;
+        for (int64_t i = 0; i < self->strips; i++) {
+            out_sums[k] += partial_of(self, sample * self->strips + i, 0)[c + k];
+            out_dots[k] += partial_of(self, sample * self->strips + i, 1)[c + k];
+        }
+        out_dots[k] *= root;
+        sum += (double)scale[k] * out_sums[k];
+        dot += (double)scale[k] * out_dots[k];
     }
-    dot *= scale;
-    const double weighted = scale * (double)vector_of(self, sample, SCALE)[c];
-    vector_of(self, sample, SCALE)[c] = (float)weighted;
-    vector_of(self, sample, SLOPE)[c] = (float)(-weighted * scale * dot / n);
-    vector_of(self, sample, SHIFT)[c] = self->task->center ? (float)(-weighted * sum / n) : 0.0f;
-    *out_sum = sum;
-    *out_dot = dot;
+    for (int64_t k = 0; k < self->joint; k++) {
+        scale[k] = (float)(root * (double)scale[k]);
+        vector_of(self, sample, SLOPE)[c + k] = (float)(-root * root * dot / n);
+        vector_of(self, sample, SHIFT)[c + k] = self->task->center ? (float)(-root * sum / n) : 0.0f;
+    }
 }
 static void store_gradient(const columns *self, int k, int64_t sample, const block *b, const double *sums) {
-    float results[COLUMN_BLOCK];
+    float results[NORM_COLUMNS];
     if (self->task->operand[k] == NULL)
         return;
     for (int64_t i = 0; i < b->cols; i++)
@@ -253,15 +269,15 @@ static void finish_backward(void *context, int thread, int64_t unit) {
     const columns *self = context;
     const block b = block_of(self, unit);
     const int shared = self->sample[NORM_AFFINE] == 0;
-    double sums[COLUMN_BLOCK] = {0}, dots[COLUMN_BLOCK] = {0};
+    double sums[NORM_COLUMNS] = {0}, dots[NORM_COLUMNS] = {0}, own[2][NORM_COLUMNS];
     (void)thread;
     for (int64_t sample = 0; sample < self->samples; sample++) {
         read_param(self, NORM_W, sample, &b, 1.0f, vector_of(self, sample, SCALE) + b.first);
+        for (int64_t i = 0; i < b.cols; i += self->joint)
+            finish_sums(self, sample, b.first + i, own[0] + i, own[1] + i);
         for (int64_t i = 0; i < b.cols; i++) {
-            double sum, dot;
-            finish_sums(self, sample, b.first + i, &sum, &dot);
-            sums[i] = shared ? sums[i] + sum : sum;
-            dots[i] = shared ? dots[i] + dot : dot;
+            sums[i] = shared ? sums[i] + own[0][i] : own[0][i];
+            dots[i] = shared ? dots[i] + own[1][i] : own[1][i];
         }
         for (int which = SCALE; which <= SLOPE; which++)
             repeat(self, sample, which, &b);
@@ -331,14 +347,18 @@ static int64_t greatest_divisor(int64_t a, int64_t b) {
 static void measure(columns *self, od_norm_task *task) {
     const od_space *along = &task->along, *kept = &task->kept;
     const int last = kept->ndim - 1;
-    *self = (columns){
-        .task = task, .samples = last > 0 ? kept->shape[0] : 1, .height = along->shape[0], .width = kept->shape[last]};
+    *self = (columns){.task = task,
+                      .samples = last > 0 ? kept->shape[0] : 1,
+                      .height = along->shape[0],
+                      .joint = along->ndim == 2 ? along->shape[1] : 1};
+    self->width = kept->shape[last] * self->joint;
     for (int k = 0; k < NORM_OPERANDS; k++) {
+        const int of_group = self->joint == 1 || k == NORM_MEAN || k == NORM_VAR;
         self->sample[k] = last > 0 ? kept->stride[k][0] : 0;
         self->row[k] = along->stride[k][0];
-        self->column[k] = kept->stride[k][last];
+        self->column[k] = of_group ? kept->stride[k][last] : along->stride[k][1];
     }
-    self->fold = self->width < COLUMN_BLOCK ? 16 / greatest_divisor(self->width, 16) : 1;
+    self->fold = self->width < NORM_COLUMNS ? 16 / greatest_divisor(self->width, 16) : 1;
     self->strip = NORM_PART / self->width > 64 ? NORM_PART / self->width : 64;
     self->strip = (self->strip + self->fold - 1) / self->fold * self->fold;
     self->strips = (self->height + self->strip - 1) / self->strip;
@@ -360,7 +380,7 @@ rl_status od_norm_columns(od_norm_task *task) {
     columns self;
     measure(&self, task);
     const double elements = (double)self.samples * (double)self.height * (double)self.width;
-    const int64_t units = self.samples * self.strips, blocks = (self.width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    const int64_t units = self.samples * self.strips, blocks = (self.width + block_cols(&self) - 1) / block_cols(&self);
     const int threads = od_threads(units, elements * (task->backward ? 0.6 : 0.4));
     const int joiners = od_threads(blocks, (double)(units * self.width) * 4.0);
     self.streams = task->operand[NORM_Y] && is_packed(&self, NORM_Y) && self.width * self.fold >= 64 &&
