@@ -59,10 +59,14 @@ typedef struct node_list {
     uint32_t count, room;
 } node_list;
 
+static bool is_walked(const engine *self, const node *n) {
+    return !self->walk->inner || node_is_since(n, self->walk->floor);
+}
+
 /* Adds what an edge leads to, if it is to be walked and new. */
 static rl_status discover(engine *self, node_list *list, const edge *e) {
     uint32_t unused;
-    if (e->to == NULL || e->to->sequence <= self->walk->floor || map_get(&self->nodes, e->to, &unused))
+    if (e->to == NULL || !is_walked(self, e->to) || map_get(&self->nodes, e->to, &unused))
         return RL_OK;
     if (list->count == list->room) {
         uint32_t room = list->room ? 2 * list->room : 64;
@@ -269,7 +273,7 @@ static rl_status run_waiting(engine *self, waiting *w) {
     rl_tensor **grads = waiting_grads(w);
     rl_status status = RL_OK;
     hook **hooks = w->node ? &w->node->hooks : w->leaf->autograd ? &w->leaf->autograd->hooks : NULL;
-    if (self->walk->inner && (w->node == NULL || w->node->sequence <= self->walk->floor))
+    if (self->walk->inner && (w->node == NULL || !is_walked(self, w->node)))
         hooks = NULL;
     for (int i = 0; i < waiting_count(w) && status == RL_OK; i++) {
         if (grads[i] == NULL)

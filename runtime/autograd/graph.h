@@ -63,6 +63,7 @@ struct node {
     const node_class *kind;
     const char *name;  /* "MulBackward0" */
     uint64_t sequence; /* above those of all nodes it points to; grows as a thread makes nodes: later ones run first */
+    uint32_t maker;    /* the number of the thread that made it */
     uint16_t n_edges, n_outputs;
     uint8_t pool;  /* where its memory goes back to */
     bool released; /* what it saved is gone: no second backward */
@@ -90,10 +91,11 @@ struct rl_autograd_meta {  /* of a tensor that requires gradients, or is a view,
 void *node_new(size_t bytes, const node_class *kind, const char *name);
 /* Once its edges are there, and before anything points to it: puts it above them in the order. */
 void node_place(node *self);
-/* The order's present end for this thread: nodes made later stand above. */
+/* The order's present end for this thread: nodes that it makes later stand above. */
 uint64_t node_clock(void);
-/* Nodes made from here on stand above this, too. */
-void node_clock_pass(uint64_t sequence);
+/* Whether the calling thread made the node after its clock stood at `begin`. Sequences alone do not tell: those of two
+ * threads say nothing of each other but along edges. */
+bool node_is_since(const node *self, uint64_t begin);
 /* Drops what it keeps for its derivative. */
 void node_release(node *self);
 
@@ -212,8 +214,8 @@ typedef struct walk {
     const edge *targets;      /* NULL: into the leaves' own gradients */
     rl_tensor **target_grads; /* filled with one count each */
     int64_t n_targets;
-    uint64_t floor; /* nodes up to this sequence are not walked, only reached */
     bool inner;     /* a walk within a node of another, which reaches the same leaves and nodes: hooks are its affair */
+    uint64_t floor; /* of an inner walk: only nodes that this thread made since are walked, others only reached */
     bool retain_graph, create_graph;
 } walk;
 rl_status engine_run(const walk *what);

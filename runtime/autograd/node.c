@@ -43,20 +43,28 @@ static void node_free(node *self) {
 /* Lamport 1978: a thread's clock passes those of all nodes it has pointed to, so that edges always lead down. */
 static _Thread_local __attribute__((tls_model("initial-exec"))) uint64_t node_time;
 
+/* The thread's number, from 1, never another one's; 0 until it makes a node. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) uint32_t maker;
+
+static uint32_t new_maker(void) {
+    static _Atomic(uint32_t) makers;
+    return maker = atomic_fetch_add_explicit(&makers, 1, memory_order_relaxed) + 1;
+}
+
 uint64_t node_clock(void) {
     return node_time;
 }
 
-void node_clock_pass(uint64_t sequence) {
-    if (node_time < sequence)
-        node_time = sequence;
+bool node_is_since(const node *self, uint64_t begin) {
+    return self->maker == maker && self->sequence > begin;
 }
 
 void node_place(node *self) {
     for (int i = 0; i < self->n_edges; i++)
-        if (self->edges[i].to)
-            node_clock_pass(self->edges[i].to->sequence);
+        if (self->edges[i].to && node_time < self->edges[i].to->sequence)
+            node_time = self->edges[i].to->sequence;
     self->sequence = ++node_time;
+    self->maker = maker ? maker : new_maker();
 }
 
 /* The end of a node ---------------------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ struct replay {
     rl_tensors inputs;     /* the caller's */
     rl_tensor **stand_ins; /* one count each */
     random_state random;   /* before the first run */
-    uint64_t begin;        /* nodes above were made by fn */
+    uint64_t begin;        /* nodes of this thread above were made by fn */
     edge_list uses;        /* ends of what fn used beside its inputs */
     pointer_map seen;      /* nodes that fn made and that were looked through */
 };
@@ -135,7 +135,7 @@ static rl_status sort_edge(replay *self, edge_list *through, const edge *e) {
     uint32_t unused;
     if (!edge_is(e) || (e->leaf && is_stand_in(self, e->leaf)))
         return RL_OK;
-    if (e->to && e->to->sequence > self->begin) {
+    if (e->to && node_is_since(e->to, self->begin)) {
         if (map_get(&self->seen, e->to, &unused))
             return RL_OK;
         rl_status status = map_put(&self->seen, e->to, 0);
@@ -238,12 +238,9 @@ static rl_status replay_run(node *of, rl_tensor *const *grads, const bool *wante
     r.outputs = r.inputs + n_edges;
     r.seeds = r.outputs + n_outputs;
     rl_status status = second_inputs(self, wanted, r.inputs, r.targets);
-    for (size_t i = self->n_inputs; i < n_edges; i++) {
+    for (size_t i = self->n_inputs; i < n_edges; i++)
         if (wanted[i])
             r.targets[i] = edge_copy(&of->edges[i]);
-        if (of->edges[i].to)
-            node_clock_pass(of->edges[i].to->sequence);
-    }
     uint64_t floor = node_clock();
     if (status == RL_OK && run_again(self, r.inputs, r.outputs) == RL_OK)
         (void)walk_again(self, &r, grads, floor);

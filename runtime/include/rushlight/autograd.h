@@ -106,8 +106,8 @@ RL_API rl_status rl_function_apply(const rl_function_class *function, void *cont
 /* A function of tensors: fills outputs from inputs with ops. */
 typedef rl_status (*rl_tensor_fn)(rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs, void *context);
 /* Runs fn without keeping its graph and runs it again in the backward: less memory for more work. Both runs draw the
- * same random numbers from the default generator. Tensors that fn uses beside its inputs get their gradients too.
- * context must live as long as the graph. */
+ * same random numbers from the default generator. Tensors that fn uses beside its inputs get their gradients too,
+ * whichever thread made them; fn itself computes on the calling thread. context must live as long as the graph. */
 RL_API rl_status rl_checkpoint(rl_tensor_fn fn, void *context, rl_tensors inputs, rl_tensor **outputs,
                                int64_t n_outputs);
 

@@ -89,7 +89,93 @@ static void test_handed_over(void **state) {
     rl_release(made);
 }
 
+/* A function that runs again in the backward uses what another thread made, whose clock is far ahead: this thread's
+ * stands at its beginning. */
+static rl_tensor *power; /* w^51 */
+
+static rl_status use_power(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out, (void)context;
+    out[0] = rl_mul(rl_mul(in.data[0], power), w);
+    return rl_error_status();
+}
+
+typedef struct again {
+    rl_status (*run)(rl_tensor_fn, void *, rl_tensors, rl_tensor **, int64_t);
+    rl_tensor *x, *y, *first[2], *second[2]; /* gradients by x and w, and of the latter of them once more */
+    bool failed;
+} again;
+
+static void *use_elsewhere(void *context) {
+    again *self = context;
+    self->run(use_power, NULL, RL_TENSORS(self->x), &self->y, 1);
+    rl_backward(self->y, .retain_graph = true);
+    rl_gradients(RL_TENSORS(self->y), RL_TENSORS(self->x, w), self->first, .create_graph = true);
+    rl_gradients(RL_TENSORS(self->first[1]), RL_TENSORS(self->x, w), self->second);
+    self->failed = rl_failed();
+    for (int i = 0; i < 2; i++) { /* they are looked at after this thread's end */
+        rl_retain(self->first[i]);
+        rl_retain(self->second[i]);
+    }
+    rl_retain(self->y);
+    return NULL;
+}
+
+static void make_power(void) {
+    w = LEAF(1);
+    power = w;
+    for (int i = 0; i < 50; i++)
+        power = rl_mul(power, w);
+}
+
+static void test_made_elsewhere(void **state) {
+    (void)state;
+    again all[] = {{.run = rl_checkpoint}, {.run = rl_fuse}};
+    for (int k = 0; k < 2; k++) {
+        RL_SCOPE();
+        pthread_t thread;
+        again *a = &all[k];
+        a->x = LEAF(1);
+        make_power();
+        assert_int_equal(pthread_create(&thread, NULL, use_elsewhere, a), 0);
+        pthread_join(thread, NULL);
+        assert_false(a->failed);
+        HAS(rl_grad(a->x), 1);
+        HAS(rl_grad(w), 52);
+        HAS(a->first[0], 1);
+        HAS(a->first[1], 52);
+        HAS(a->second[0], 52);
+        HAS(a->second[1], 52 * 51);
+        for (int i = 0; i < 2; i++) {
+            rl_release(a->first[i]);
+            rl_release(a->second[i]);
+        }
+        rl_release(a->y);
+    }
+}
+
+/* And where the backward alone runs on a thread of its own, what it walks again are the nodes that it made there. */
+static void *walk_elsewhere(void *loss) {
+    rl_backward(loss);
+    return rl_failed() ? "failed" : NULL;
+}
+
+static void test_walked_elsewhere(void **state) {
+    (void)state;
+    RL_SCOPE();
+    pthread_t thread;
+    void *answer;
+    rl_tensor *x = LEAF(2), *y;
+    make_power();
+    assert_int_equal(rl_checkpoint(use_power, NULL, RL_TENSORS(x), &y, 1), RL_OK);
+    assert_int_equal(pthread_create(&thread, NULL, walk_elsewhere, y), 0);
+    pthread_join(thread, &answer);
+    assert_null(answer);
+    HAS(rl_grad(x), 1);
+    HAS(rl_grad(w), 104);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_shared_leaf), TEST(test_shared_graph), TEST(test_handed_over)};
+    const struct CMUnitTest tests[] = {TEST(test_shared_leaf), TEST(test_shared_graph), TEST(test_handed_over),
+                                       TEST(test_made_elsewhere), TEST(test_walked_elsewhere)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }
