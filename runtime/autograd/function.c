@@ -168,6 +168,8 @@ static rl_status run_forward(rl_function_call *call, rl_tensors inputs, rl_tenso
         }
         outputs[i] = rl_object_own(outputs[i]);
     }
+    if (!rl_failed())
+        mark_shared(outputs, n_outputs);
     return rl_error_status();
 }
 

@@ -128,6 +128,9 @@ static inline uint32_t version_of(const rl_tensor *self) {
 }
 /* A tensor over the same storage, without history. Not owned by a scope. */
 rl_tensor *bare_alias(const rl_tensor *self);
+/* Outputs of a function with a derivative of its own: those over memory that another tensor has too, be it an input,
+ * another output or what the function used besides, are marked as such; their history is not that one's. */
+void mark_shared(rl_tensor *const *outputs, int64_t n_outputs);
 extern _Thread_local bool detect_anomaly;
 
 /* Hooks (hook.c)

@@ -48,6 +48,13 @@ void set_history(rl_tensor *self, node *grad_fn, uint32_t output) {
     rl_release(old);
 }
 
+void mark_shared(rl_tensor *const *outputs, int64_t n_outputs) {
+    for (int64_t i = 0; i < n_outputs; i++) {
+        bool alone = atomic_load_explicit(&outputs[i]->storage->object.count, memory_order_relaxed) == 1;
+        outputs[i]->untracked = alone ? RL_TRACKED : RL_UNTRACKED_OUTPUT;
+    }
+}
+
 /* When a tensor goes. */
 static void forget_tensor(rl_tensor *self) {
     rl_autograd_meta *meta = self->autograd;

@@ -272,10 +272,15 @@ rl_status record_before_inplace(rl_call *call, int opcode) {
                                           "gradients are recorded; use RL_NO_GRAD()");
     if (call->op->flags & RL_OP_NO_GRAD || !any_requires_grad(call))
         return RL_OK;
-    if (self->untracked_view)
+    if (self->untracked == RL_UNTRACKED_VIEW)
         return rl_call_fail(call, RL_AUTOGRAD,
                             "self is a view that was made while gradients were not recorded: what it looks at cannot "
                             "learn of this change; make the view again, or change it under RL_NO_GRAD()");
+    if (self->untracked == RL_UNTRACKED_OUTPUT)
+        return rl_call_fail(call, RL_AUTOGRAD,
+                            "self is an output of a checkpoint, or of a function of one's own, that shares its memory "
+                            "with an input or another tensor, which cannot learn of this change; let the function "
+                            "return a clone, or change it under RL_NO_GRAD()");
     if (needs_self_before(call)) {
         RL_NO_GRAD();
         before_change = rl_clone(self);

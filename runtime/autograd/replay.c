@@ -334,6 +334,8 @@ static rl_status run_checkpoint(replay *self, rl_tensor **outputs, bool *differe
     for (int64_t i = 0; i < n_outputs && status == RL_OK; i++)
         rl_keep(outputs[i]);
     rl_scope_end(scope);
+    if (status == RL_OK)
+        mark_shared(outputs, n_outputs);
     return status;
 }
 

@@ -296,7 +296,9 @@ static rl_status lower(rl_call *call, const rl_schema *schema) {
         rl_tensor *view = call->results[0] = rl_object_own(call->results[0]);
         if (view == NULL)
             return rl_error_status();
-        view->untracked_view = !rl_recording_;
+        const rl_tensor *of = call->args[0].as.tensor;
+        if (view->storage == of->storage)
+            view->untracked = rl_recording_ ? of->untracked : RL_UNTRACKED_VIEW;
         return rl_recording_ && rl_record_hooks_.view ? rl_record_hooks_.view(call) : RL_OK;
     }
     /* A plain pointwise op leaves nothing behind and calls no op: it does without a scope. */

@@ -31,7 +31,7 @@ rl_tensor *rl_tensor_make(rl_storage *storage, rl_dtype dtype, int64_t ndim, con
     self->dtype = (uint8_t)dtype;
     self->ndim = (uint8_t)ndim;
     self->requires_grad = 0;
-    self->untracked_view = 0;
+    self->untracked = RL_TRACKED;
     self->offset = offset;
     self->storage = rl_retain(storage);
     self->autograd = NULL;

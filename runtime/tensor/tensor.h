@@ -24,13 +24,20 @@ typedef struct rl_storage {
 
 typedef struct rl_autograd_meta rl_autograd_meta; /* autograd's own */
 
+/* Why others over the same memory cannot learn of a recorded change to a tensor. Views of it inherit it. */
+typedef enum rl_untracked {
+    RL_TRACKED = 0,
+    RL_UNTRACKED_VIEW,  /* a view made while gradients were not recorded */
+    RL_UNTRACKED_OUTPUT /* an output of a function with a derivative of its own */
+} rl_untracked;
+
 struct rl_tensor {
     rl_object object;
     uint8_t dtype; /* rl_dtype */
     uint8_t ndim;
-    uint8_t contiguous;     /* row-major without gaps; kept right by whoever sets shape and strides */
-    uint8_t requires_grad;  /* a leaf that asks for gradients, or made by a recorded op */
-    uint8_t untracked_view; /* a view made while gradients were not recorded: its base does not know it */
+    uint8_t contiguous;    /* row-major without gaps; kept right by whoever sets shape and strides */
+    uint8_t requires_grad; /* a leaf that asks for gradients, or made by a recorded op */
+    uint8_t untracked;     /* rl_untracked */
     int64_t numel;
     int64_t offset; /* elements into the storage */
     rl_storage *storage;

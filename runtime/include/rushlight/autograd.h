@@ -100,6 +100,8 @@ typedef struct rl_function_class {
                           void *context);
     void (*destroy)(void *context); /* may be NULL */
 } rl_function_class;
+/* An output that shares its memory with an input, another output or any other tensor, here and in rl_checkpoint, cannot
+ * be changed in place while gradients are recorded. */
 RL_API rl_status rl_function_apply(const rl_function_class *function, void *context, rl_tensors inputs,
                                    rl_tensor **outputs, int64_t n_outputs);
 

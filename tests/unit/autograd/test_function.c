@@ -227,6 +227,76 @@ static void test_checkpoint_twice(void **state) {
     assert_true(rl_equal(later, rl_rand(RL_DIMS(2))));
 }
 
+/* Outputs over memory that others have too ------------------------------------------------------------------------ */
+
+static rl_status same_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)context;
+    for (int64_t i = 0; i < n_out; i++)
+        out[i] = in.data[0];
+    return RL_OK;
+}
+static rl_status row_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out, (void)context;
+    out[0] = rl_view(in.data[0], RL_DIMS(1, 2));
+    return rl_error_status();
+}
+static rl_status fresh_view_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out, (void)context;
+    out[0] = rl_view(rl_mul(in.data[0], 2), RL_DIMS(1, 2));
+    return rl_error_status();
+}
+static rl_status halves_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out, (void)context;
+    rl_tensor *made = rl_mul(in.data[0], 2);
+    out[0] = rl_select(made, 0, 0);
+    out[1] = rl_select(made, 0, 1);
+    return rl_error_status();
+}
+static rl_status context_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out, (void)in;
+    out[0] = rl_view(context, RL_DIMS(1, 2));
+    return rl_error_status();
+}
+
+/* An in-place change of such an output would change another tensor, whose history does not say so. */
+static void refused(rl_tensor *output, rl_tensor *by) {
+    assert_null(rl_mul_(output, by));
+    FAILED_WITH(RL_AUTOGRAD, "mul_: self is an output of a checkpoint, or of a function of one's own, that shares");
+    assert_null(rl_mul_(rl_slice(output, 0, .end = 1), by)); /* nor by way of a view */
+    FAILED_WITH(RL_AUTOGRAD, "mul_: self is an output of a checkpoint, or of a function of one's own, that shares");
+}
+
+static void test_shared_outputs(void **state) {
+    (void)state;
+    RL_SCOPE();
+    const rl_function_class same = {sizeof same, "SameBackward", identity_forward, identity_backward, NULL};
+    rl_tensor *x = LEAF(1, 2), *by = CONSTANT(5), *y[2], *z = rl_mul(x, 1);
+    rl_function_apply(&same, NULL, RL_TENSORS(z), y, 2);
+    refused(y[0], by);
+    refused(y[1], by);
+    rl_function_apply(&same, NULL, RL_TENSORS(x), y, 1);
+    refused(y[0], by);
+    rl_checkpoint(same_fn, NULL, RL_TENSORS(z), y, 1);
+    refused(y[0], by);
+    rl_checkpoint(row_fn, NULL, RL_TENSORS(z), y, 1);
+    refused(y[0], by);
+    rl_checkpoint(context_fn, z, RL_TENSORS(x), y, 1);
+    refused(y[0], by);
+    rl_checkpoint(halves_fn, NULL, RL_TENSORS(x), y, 2);
+    assert_null(rl_mul_(y[0], 5));
+    FAILED_WITH(RL_AUTOGRAD, "shares its memory");
+    HAS(z, 1, 2);
+    {
+        RL_NO_GRAD();
+        rl_mul_(y[0], 3);
+    }
+    HAS(y[0], 6);
+    rl_checkpoint(fresh_view_fn, NULL, RL_TENSORS(x), y, 1); /* a view of what nobody else has */
+    rl_mul_(y[0], by);
+    rl_backward(rl_sum(y[0]));
+    HAS(rl_grad(x), 10, 10);
+}
+
 /* Fused functions ------------------------------------------------------------------------------------------------- */
 
 static rl_tensor *captured;
@@ -356,8 +426,9 @@ static void test_hooks_run_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_function), TEST(test_function_errors), TEST(test_checkpoint),     TEST(test_checkpoint_twice),
-        TEST(test_fuse),     TEST(test_fuse_errors),     TEST(test_hooks_run_once),
+        TEST(test_function),         TEST(test_function_errors), TEST(test_checkpoint),
+        TEST(test_checkpoint_twice), TEST(test_shared_outputs),  TEST(test_fuse),
+        TEST(test_fuse_errors),      TEST(test_hooks_run_once),
     };
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -157,6 +157,8 @@ static void test_view_without_grad(void **state) {
     assert_false(rl_tensor_requires_grad(base));
     assert_null(rl_mul_(row, w));
     FAILED_WITH(RL_AUTOGRAD, "mul_: self is a view that was made while gradients were not recorded");
+    assert_null(rl_mul_(rl_slice(row, 0, .end = 3), w)); /* a view of it that is recorded is no better */
+    FAILED_WITH(RL_AUTOGRAD, "mul_: self is a view that was made while gradients were not recorded");
     rl_mul_(row, 2);
     HAS(base, 2, 4, 6, 0, 0, 0);
 }
