@@ -112,6 +112,11 @@ rl_pw rl_build_constant(rl_builder *self, rl_dtype dtype, double value) {
     return rl_builder_number(self, reg, number);
 }
 
+rl_pw rl_build_integer(rl_builder *self, rl_dtype dtype, int64_t value) {
+    rl_reg reg = rl_dtype_reg(dtype);
+    return rl_builder_number(self, reg, (rl_number){.i = reg == RL_REG_I32 ? (int32_t)value : value});
+}
+
 /* Operations ------------------------------------------------------------------------------------------------------ */
 
 static bool is_comparison(rl_insn_code code) {

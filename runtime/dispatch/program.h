@@ -29,6 +29,8 @@ rl_pw rl_build_input(rl_builder *self, rl_dtype dtype);
 rl_pw rl_build_scalar(rl_builder *self, rl_dtype dtype);
 /* A number that is part of the program: a scalar whose value the program remembers, so that callers give none. */
 rl_pw rl_build_constant(rl_builder *self, rl_dtype dtype, double value);
+/* The same of an integer dtype, exactly; where the register is I32, the low 32 bits of it. */
+rl_pw rl_build_integer(rl_builder *self, rl_dtype dtype, int64_t value);
 /* code over operands of one register (SELECT: b and c; its a is of I32). Comparisons give RL_BOOL; other results have
  * their operands' dtype where they are exact in it (MIN, SELECT, FLOOR ...), else the widest of their register: the sum
  * of two f16 values is an f32 until it is cast. */

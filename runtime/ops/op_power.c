@@ -4,8 +4,9 @@
 
 /* pow -------------------------------------------------------------------------------------------------------------- */
 
-/* Exponents that have programs of their own: numbers that scripts write. */
-enum { POWER_ANY, POWER_2, POWER_3, POWER_HALF, POWER_MINUS_1, POWER_MINUS_2 };
+enum { LOW_BITS = 6 }; /* of an integer exponent: those that are gone through one by one */
+/* Exponents that have programs of their own: numbers that scripts write; integers of LOW_BITS alone. */
+enum { POWER_ANY, POWER_SMALL, POWER_2, POWER_3, POWER_HALF, POWER_MINUS_1, POWER_MINUS_2 };
 
 static uint32_t power_variant(const rl_call *call) {
     if (call->args[1].kind == RL_VALUE_TENSOR)
@@ -14,26 +15,66 @@ static uint32_t power_variant(const rl_call *call) {
     bool is_float = rl_dtype_is_float(call->compute);
     return exponent == 2.0    ? POWER_2
            : exponent == 3.0  ? POWER_3
-           : !is_float        ? POWER_ANY
+           : !is_float        ? (exponent >= 0.0 && exponent < 1 << LOW_BITS ? POWER_SMALL : POWER_ANY)
            : exponent == 0.5  ? POWER_HALF
            : exponent == -1.0 ? POWER_MINUS_1
            : exponent == -2.0 ? POWER_MINUS_2
                               : POWER_ANY;
 }
 
-/* By squaring. Exponents above 65 count as 64 or 65, which is the same for 0, 1, -1 and even numbers; the wrapped
- * powers of other odd numbers are meaningless. Negative exponents give 1 / p^|e|, toward zero. */
-static rl_pw integer_power(rl_builder *b, rl_pw p, rl_pw exponent) {
-    rl_pw zero = NUM(p, 0), one = NUM(p, 1), limit = NUM(p, 64);
-    rl_pw left = ABS(exponent), square = p, result = one;
-    left = SELECT(LT(left, limit), left, ADD(limit, AND(left, one)));
-    for (int bit = 0; bit < 7; bit++) {
-        rl_pw has_bit = NE(AND(left, NUM(left, 1 << bit)), zero);
-        result = SELECT(has_bit, MUL(result, square), result);
-        square = MUL(square, square);
+/* p to the lowest LOW_BITS bits of `left`, by squaring; *square becomes p^(2^LOW_BITS). */
+static rl_pw low_power(rl_builder *b, rl_pw p, rl_pw left, rl_pw *square) {
+    rl_pw result = NUM(p, 1);
+    *square = p;
+    for (int bit = 0; bit < LOW_BITS; bit++) {
+        rl_pw has_bit = NE(AND(left, NUM(left, 1 << bit)), NUM(left, 0));
+        result = SELECT(has_bit, MUL(result, *square), result);
+        *square = MUL(*square, *square);
+    }
+    return result;
+}
+
+/*
+ * s^m modulo 2^64 (2^32), where s - 1 = x is a multiple of 2^(LOW_BITS + 2), as odd^(2^LOW_BITS) - 1 is: the binomial
+ * series sum_i C(m, i) x^i, which ends where x^i wraps to 0, by Horner's rule
+ *
+ *     1 + x/1 m (1 + x/2 (m - 1) (1 + x/3 (m - 2) (...)))
+ *
+ * i = o 2^z with o odd: dividing by o is a product with its inverse modulo 2^64, and by 2^z a shift, which loses but
+ * high bits that the outer factor x wraps away.
+ */
+static rl_pw power_near_one(rl_builder *b, rl_pw s, rl_pw m) {
+    static const int64_t inverse[] = {0,
+                                      1,
+                                      1,
+                                      INT64_C(-0x5555555555555555),
+                                      1,
+                                      INT64_C(-0x3333333333333333),
+                                      INT64_C(-0x5555555555555555),
+                                      INT64_C(0x6db6db6db6db6db7)};
+    static const int shift[] = {0, 0, 1, 0, 2, 0, 1, 0};
+    rl_dtype dtype = rl_pw_dtype(b, s);
+    rl_pw one = NUM(s, 1), x = SUB(s, one), sum = one;
+    int terms = rl_dtype_reg(dtype) == RL_REG_I64 ? 7 : 3;
+    for (int i = terms; i >= 1; i--) {
+        rl_pw part = shift[i] ? OP2(SHR, x, NUM(s, shift[i])) : x;
+        part = inverse[i] == 1 ? part : MUL(part, rl_build_integer(b, dtype, inverse[i]));
+        sum = ADD(one, MUL(MUL(part, SUB(m, NUM(m, i - 1))), sum));
+    }
+    return sum;
+}
+
+/* Wraps as multiplying so often does. Negative exponents give 1 / p^|e|, toward zero. */
+static rl_pw integer_power(rl_builder *b, rl_pw p, rl_pw exponent, bool small) {
+    rl_pw zero = NUM(p, 0), one = NUM(p, 1), left = ABS(exponent), square;
+    rl_pw result = low_power(b, p, left, &square);
+    if (!small) {
+        rl_pw high = OP2(SHR, left, NUM(left, LOW_BITS));
+        rl_pw rest = SELECT(NE(AND(p, one), zero), power_near_one(b, square, high), zero); /* even^64 wraps to 0 */
+        result = SELECT(EQ(high, NUM(high, 0)), result, MUL(result, rest));
     }
     rl_pw inverse = SELECT(EQ(ABS(p), one), result, zero);
-    return SELECT(LT(exponent, zero), inverse, result);
+    return SELECT(LT(exponent, NUM(exponent, 0)), inverse, result);
 }
 
 /* The square root is that of C's pow: of -infinity it is infinity, of -0 it is 0. */
@@ -50,7 +91,7 @@ static rl_pw power(rl_builder *b, uint32_t variant, rl_pw p, rl_pw exponent) {
     case POWER_MINUS_2:
         return OP1(RECIP, MUL(p, p));
     default:
-        return IS_FLOAT(p) ? OP2(POW, p, exponent) : integer_power(b, p, exponent);
+        return IS_FLOAT(p) ? OP2(POW, p, exponent) : integer_power(b, p, exponent, variant == POWER_SMALL);
     }
 }
 PROGRAM(pow, power(b, power_variant(call), x[0], x[1]))
@@ -98,25 +139,13 @@ static void rpow_vjp(rl_vjp *v) {
     rl_vjp_set(v, 0, pow_gradient_exponent(G, Y, rl_log(p), is_flat));
 }
 
-static const rl_sample pow_samples[] = {{"p[3,4], f[3,4]"},
-                                        {"p[3,1], f[4]"},
-                                        {"p[2,3,1], f[]"},
-                                        {"p[0,3], f[3]"},
-                                        {"p[5,7]t, f[5,7]"},
-                                        {"p[33]s, f[33]"},
-                                        {"f[7], 2"},
-                                        {"f[7], 3"},
-                                        {"p[7], 0.5"},
-                                        {"p[7], -1"},
-                                        {"p[7], -2"},
-                                        {"p[7], 1.5"},
-                                        {"f[7], 0"},
-                                        {"f[7], 1"},
-                                        {"i64[7], 2"},
-                                        {"i32[7], 5"},
-                                        {"u8[7], 3"},
-                                        {"i64[7], i64[7]"},
-                                        {0}};
+static const rl_sample pow_samples[] = {{"p[3,4], f[3,4]"},   {"p[3,1], f[4]"},    {"p[2,3,1], f[]"},
+                                        {"p[0,3], f[3]"},     {"p[5,7]t, f[5,7]"}, {"p[33]s, f[33]"},
+                                        {"f[7], 2"},          {"f[7], 3"},         {"p[7], 0.5"},
+                                        {"p[7], -1"},         {"p[7], -2"},        {"p[7], 1.5"},
+                                        {"f[7], 0"},          {"f[7], 1"},         {"i64[7], 2"},
+                                        {"i32[7], 5"},        {"u8[7], 3"},        {"i64[7], i64[7]"},
+                                        {"i64[33], 1000003"}, {"i32[7], 100"},     {0}};
 static const rl_bad pow_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
                                  {"i64[2], -1", RL_INVALID_ARGUMENT, "negative integer powers"},
                                  {0}};

@@ -290,6 +290,50 @@ static void test_integer_powers(void **state) {
     expect(RL_INVALID_ARGUMENT, "pow: exponent is -1: integers to negative integer powers are not allowed");
 }
 
+/* As multiplying over and over wraps. */
+static int64_t wrapped_power(int64_t base, int64_t exponent, rl_dtype dtype) {
+    uint64_t result = 1, square = (uint64_t)base;
+    for (; exponent > 0; exponent >>= 1) {
+        result *= exponent & 1 ? square : 1;
+        square *= square;
+    }
+    return dtype == RL_I64   ? (int64_t)result
+           : dtype == RL_I32 ? (int32_t)result
+           : dtype == RL_I16 ? (int16_t)result
+           : dtype == RL_I8  ? (int8_t)result
+                             : (uint8_t)result;
+}
+
+static void test_large_integer_powers(void **state) {
+    (void)state;
+    static const rl_dtype dtypes[] = {RL_I64, RL_I32, RL_I16, RL_I8, RL_U8};
+    static const int64_t exponents[] = {63, 64, 65, 66, 100, 101, 127};
+    static const int64_t larger[] = {128,       129,        1000003,   1 << 20,
+                                     INT32_MAX, 0x3fffffff, INT64_MAX, INT64_C(0x123456789abcdef)};
+    enum { BASES = 16 };
+    int64_t bases[BASES], want[BASES];
+    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
+        rl_dtype dtype = dtypes[d];
+        int64_t most = dtype == RL_I64 ? INT64_MAX : dtype == RL_I32 ? INT32_MAX : 127;
+        for (int i = 0; i < BASES; i++) /* small ones of both signs, and ones that fill the dtype */
+            bases[i] = i < 8 ? (dtype == RL_U8 ? i : i - 3) : wrapped_power(0x5851f42d4c957f2d + i, 3, dtype);
+        for (size_t e = 0; e < 15; e++) {
+            int64_t exponent = e < 7 ? exponents[e] : larger[e - 7];
+            if (exponent > most)
+                continue;
+            RL_SCOPE();
+            rl_tensor *p = rl_to(rl_tensor_from_data(bases, RL_DIMS(BASES), RL_I64, NULL), .dtype = dtype);
+            for (int i = 0; i < BASES; i++)
+                want[i] = wrapped_power(bases[i], exponent, dtype);
+            assert_integers(rl_pow(p, exponent), dtype, want, BASES);
+            rl_tensor *exact = rl_full(RL_DIMS(1), exponent, .dtype = dtype);
+            assert_integers(rl_pow(p, exact), dtype, want, BASES);
+        }
+    }
+    rl_tensor *three = rl_full(RL_DIMS(1), 3); /* PyTorch's own answer */
+    assert_integers(rl_pow(three, 100), RL_I64, (const int64_t[]){INT64_C(-2984622845537545263)}, 1);
+}
+
 static void test_promotion(void **state) {
     (void)state;
     RL_SCOPE();
@@ -389,10 +433,15 @@ static void test_losses_refuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recorded),         cmocka_unit_test(test_nan_and_infinities),
-        cmocka_unit_test(test_rounded_division), cmocka_unit_test(test_integer_powers),
-        cmocka_unit_test(test_promotion),        cmocka_unit_test(test_creation),
-        cmocka_unit_test(test_copies),           cmocka_unit_test(test_random),
+        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_nan_and_infinities),
+        cmocka_unit_test(test_rounded_division),
+        cmocka_unit_test(test_integer_powers),
+        cmocka_unit_test(test_large_integer_powers),
+        cmocka_unit_test(test_promotion),
+        cmocka_unit_test(test_creation),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_random),
         cmocka_unit_test(test_losses_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
