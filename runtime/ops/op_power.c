@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Powers and roots. */
+#include <math.h>
+
 #include "ops/op_shared.h"
 
 /* pow -------------------------------------------------------------------------------------------------------------- */
@@ -191,11 +193,45 @@ static rl_status float_power_lower(rl_call *call) {
     return rl_error_status();
 }
 
-static rl_status ldexp_lower(rl_call *call) {
-    rl_tensor *exponent = rl_arg_tensor(call, 1);
-    call->results[0] = rl_mul(rl_arg_tensor(call, 0), rl_rpow(exponent, 2.0));
-    return rl_error_status();
+/* What a float register is made of. */
+typedef struct ldexp_kind {
+    rl_dtype bits; /* the integer of its width */
+    int mantissa, bias;
+} ldexp_kind;
+
+/* 2^k for the exponents k of normal numbers. */
+static rl_pw exact_power_of_two(rl_builder *b, ldexp_kind kind, rl_pw k) {
+    return OP1(BITCAST, OP2(SHL, ADD(k, NUM(k, kind.bias)), NUM(k, kind.mantissa)));
 }
+
+/* p 2^*k as far as one factor reaches, which leaves the rest in *k. A step down stops early enough that, where it
+ * rounds to a subnormal, the rest makes 0 of it: nothing is rounded twice. Method: musl's scalbn. */
+static rl_pw ldexp_step(rl_builder *b, ldexp_kind kind, rl_pw p, rl_pw *k) {
+    rl_pw most = NUM(*k, kind.bias), least = NUM(*k, 1 - kind.bias), down = NUM(*k, 2 - kind.bias + kind.mantissa);
+    rl_pw step = SELECT(LT(*k, least), down, MIN(*k, most));
+    *k = SUB(*k, step);
+    return MUL(p, exact_power_of_two(b, kind, step));
+}
+
+/* As C's ldexp: what 2^k alone would overflow to, or underflow, is no matter. */
+static rl_pw exact_ldexp(rl_builder *b, rl_pw p, rl_pw exponent) {
+    bool wide = rl_dtype_reg(rl_pw_dtype(b, p)) == RL_REG_F64;
+    ldexp_kind kind = wide ? (ldexp_kind){RL_I64, 52, 1023} : (ldexp_kind){RL_I32, 23, 127};
+    double limit = 3 * kind.bias; /* from the least number to beyond the greatest, and back */
+    rl_pw k = CAST(MAX(MIN(exponent, NUM(exponent, limit)), NUM(exponent, -limit)), kind.bits);
+    p = ldexp_step(b, kind, p, &k);
+    p = ldexp_step(b, kind, p, &k);
+    return MUL(p, exact_power_of_two(b, kind, MAX(MIN(k, NUM(k, kind.bias)), NUM(k, 1 - kind.bias))));
+}
+
+static uint32_t ldexp_variant(const rl_call *call) {
+    return rl_dtype_is_float((rl_dtype)rl_arg_tensor(call, 1)->dtype);
+}
+static void ldexp_program(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out) {
+    out[0] = ldexp_variant(call) ? MUL(x[0], OP2(POW, NUM(x[0], 2), x[1])) : exact_ldexp(b, x[0], x[1]);
+}
+/* y = p 2^e: gp = g 2^e, ge = g y log 2 */
+VJP2(ldexp, rl_ldexp(G, rl_vjp_input(v, 1)), rl_mul(rl_mul(G, Y), M_LN2))
 
 static const rl_sample float_power_samples[] = {{"p[3,4], f[3,4]"}, {"p[3,1], f[4]"}, {"p[0,3], 2"},
                                                 {"p[5,7]t, 0.5"},   {"i64[33], 3"},   {0}};
@@ -215,8 +251,11 @@ const rl_op_def rl_op_def_float_power = {
 const rl_op_def rl_op_def_ldexp = {
     .schema = "ldexp(Tensor self, Tensor other) -> Tensor",
     .doc = "y = self 2^other",
-    .flags = RL_OP_COMPOSITE,
-    .lower = ldexp_lower,
+    .flags = RL_OP_POINTWISE | RL_OP_FLOAT_RESULT,
+    .saves = RL_SAVE_IN(1) | RL_SAVE_OUT(0),
+    .pointwise = ldexp_program,
+    .variant = ldexp_variant,
+    .vjp = ldexp_vjp,
     .samples = ldexp_samples,
     .bad = float_power_bad,
 };

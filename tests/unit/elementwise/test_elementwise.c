@@ -334,6 +334,39 @@ static void test_large_integer_powers(void **state) {
     assert_integers(rl_pow(three, 100), RL_I64, (const int64_t[]){INT64_C(-2984622845537545263)}, 1);
 }
 
+/* Every power of two times a few numbers is C's ldexp, to the bit. */
+static void test_ldexp(void **state) {
+    (void)state;
+    static const double numbers[] = {1,        -0.0,     3,        0x1p-149, 0x1.fffffep127, -0x1.8p-126,
+                                     0x1p-100, INFINITY, 0x1.fp30, 1e-30,    0x1.000002p-1,  0x1.7ffffep-126};
+    enum { NUMBERS = sizeof numbers / sizeof *numbers };
+    float want[NUMBERS];
+    for (int e = -420; e <= 420; e++) {
+        RL_SCOPE();
+        for (int i = 0; i < NUMBERS; i++)
+            want[i] = ldexpf((float)numbers[i], e);
+        rl_tensor *wide = rl_tensor_from_data(numbers, RL_DIMS(NUMBERS), RL_F64, NULL);
+        rl_tensor *by = rl_full(RL_DIMS(1), e, .dtype = e % 2 ? RL_I32 : RL_I64);
+        assert_floats(rl_ldexp(rl_to(wide, .dtype = RL_F32), by), want, NUMBERS);
+        double exact[NUMBERS];
+        int big = e * 6;
+        rl_tensor *exponent = rl_full(RL_DIMS(1), big, .dtype = RL_I64);
+        rl_tensor_read(rl_ldexp(wide, exponent), exact, sizeof exact);
+        for (int i = 0; i < NUMBERS; i++)
+            assert_true(exact[i] == ldexp(numbers[i], big));
+    }
+    RL_SCOPE();
+    rl_tensor *half = rl_full(RL_DIMS(1), 0x1p-20, .dtype = RL_F16);
+    rl_tensor *lifted = rl_ldexp(half, rl_full(RL_DIMS(1), 30));
+    assert_int_equal(rl_tensor_dtype(lifted), RL_F16);
+    assert_true(rl_item(lifted) == 1024);
+    assert_floats(rl_ldexp(floats((const float[]){1, 2}, 2), floats((const float[]){0.5f, 3}, 2)),
+                  (const float[]){1.41421356f, 16}, 2);
+    rl_tensor *leaf = rl_requires_grad(floats((const float[]){3, 0}, 2), true);
+    rl_backward(rl_sum(rl_ldexp(leaf, rl_full(RL_DIMS(2), 100))));
+    assert_floats(rl_grad(leaf), (const float[]){0x1p100f, 0x1p100f}, 2);
+}
+
 static void test_promotion(void **state) {
     (void)state;
     RL_SCOPE();
@@ -438,6 +471,7 @@ int main(void) {
         cmocka_unit_test(test_rounded_division),
         cmocka_unit_test(test_integer_powers),
         cmocka_unit_test(test_large_integer_powers),
+        cmocka_unit_test(test_ldexp),
         cmocka_unit_test(test_promotion),
         cmocka_unit_test(test_creation),
         cmocka_unit_test(test_copies),
