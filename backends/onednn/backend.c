@@ -64,6 +64,8 @@ static void shutdown(void) {
 
 static rl_status after_fork(void) {
     od_stay_alone();
+    od_plans_forked();
+    od_gemm_forked();
     return RL_OK;
 }
 

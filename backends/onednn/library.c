@@ -172,6 +172,11 @@ rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch) {
     return od_launcher_run(&self->launcher, (void *const[]){a, b, c, scratch}, 1);
 }
 
+/* What another thread was about to add is lost; what stands in the table is good. */
+void od_gemm_forked(void) {
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
 void od_gemm_shutdown(void) {
     for (int i = 0; i < BUCKETS; i++)
         while (buckets[i] != NULL) {

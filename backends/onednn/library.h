@@ -48,5 +48,6 @@ size_t od_gemm_scratch(const od_gemm *self);
 /* On the calling thread alone. */
 rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch);
 void od_gemm_shutdown(void);
+void od_gemm_forked(void); /* in a child made by fork */
 
 #endif

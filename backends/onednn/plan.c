@@ -297,6 +297,11 @@ static _Atomic(slot *) pages[PAGES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const od_kernels *chosen;
 
+/* The table is good at any moment: pages and plans enter it by one store each. */
+void od_plans_forked(void) {
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
 void od_plans_init(const od_kernels *kernels) {
     chosen = kernels;
 }

@@ -73,5 +73,6 @@ const od_plan *od_plan_of(const rl_program *program);
 /* Which clone the plans use from now on. Before any plan is made. */
 void od_plans_init(const od_kernels *kernels);
 void od_plans_shutdown(void);
+void od_plans_forked(void); /* in a child made by fork */
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "autograd/queue.h"
+#include "base/fork.h"
 #include "rushlight/ops.h"
 
 typedef struct engine {
@@ -178,6 +179,19 @@ static void capture(engine *self, const waiting *at, uint32_t output, rl_tensor 
 #define LOCK PTHREAD_MUTEX_INITIALIZER
 static pthread_mutex_t leaf_locks[] = {LOCK, LOCK, LOCK, LOCK, LOCK, LOCK, LOCK, LOCK};
 #define LEAF_LOCKS (sizeof leaf_locks / sizeof *leaf_locks)
+
+static void leaves_take(void) {
+    for (size_t i = 0; i < LEAF_LOCKS; i++)
+        pthread_mutex_lock(&leaf_locks[i]);
+}
+static void leaves_give(void) {
+    for (size_t i = LEAF_LOCKS; i-- > 0;)
+        pthread_mutex_unlock(&leaf_locks[i]);
+}
+__attribute__((constructor)) static void mind_forks(void) {
+    static const rl_fork_locks locks = {.take = leaves_take, .give = leaves_give};
+    rl_at_fork(RL_FORK_LEAVES, &locks);
+}
 
 static pthread_mutex_t *lock_of(const rl_tensor *leaf) {
     return &leaf_locks[((uintptr_t)leaf >> 6) % LEAF_LOCKS];

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "autograd/graph.h"
+#include "base/fork.h"
 #include "rushlight/ops.h"
 
 /* Lists of views ------------------------------------------------------------------------------------------------- */
@@ -15,6 +16,10 @@
 /* Guards the lists of views, and the making of what hangs at a base that requires no gradient: threads may look at one
  * such tensor together. Held for a few instructions. */
 static pthread_mutex_t views_lock = PTHREAD_MUTEX_INITIALIZER;
+
+__attribute__((constructor)) static void mind_forks(void) {
+    rl_at_fork_mutex(RL_FORK_VIEWS, &views_lock);
+}
 
 static rl_tensor *base_of(rl_tensor *self) {
     return self->autograd && self->autograd->base ? self->autograd->base : self;

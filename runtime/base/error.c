@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fork.h"
 #include "base/memory.h"
 #include "base/thread.h"
 
@@ -15,6 +16,10 @@ static struct {
     rl_error_handler call;
     void *context;
 } handler = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+__attribute__((constructor)) static void mind_forks(void) {
+    rl_at_fork_mutex(RL_FORK_HANDLER, &handler.lock);
+}
 
 void rl_set_error_handler(rl_error_handler call, void *context) {
     pthread_mutex_lock(&handler.lock);

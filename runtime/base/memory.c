@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/thread.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -120,6 +121,10 @@ void rl_free(void *block) {
 /* Slot 0 is of pools that were not used yet; pools beyond the last slot do without free lists (slot -1). */
 static pthread_mutex_t slot_lock = PTHREAD_MUTEX_INITIALIZER;
 static int slots_used = 1;
+
+__attribute__((constructor)) static void mind_forks(void) {
+    rl_at_fork_mutex(RL_FORK_POOLS, &slot_lock);
+}
 
 static int slot_of(rl_pool *pool) {
     int slot = __atomic_load_n(&pool->slot, __ATOMIC_ACQUIRE);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/memory.h"
 #include "base/thread.h"
 
@@ -171,6 +172,19 @@ typedef struct work_list {
     int count;
 } work_list;
 static work_list at_shutdown = {.lock = PTHREAD_MUTEX_INITIALIZER}, at_thread_end = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void lists_take(void) {
+    pthread_mutex_lock(&at_shutdown.lock);
+    pthread_mutex_lock(&at_thread_end.lock);
+}
+static void lists_give(void) {
+    pthread_mutex_unlock(&at_thread_end.lock);
+    pthread_mutex_unlock(&at_shutdown.lock);
+}
+__attribute__((constructor)) static void mind_forks(void) {
+    static const rl_fork_locks locks = {.take = lists_take, .give = lists_give};
+    rl_at_fork(RL_FORK_WORK, &locks);
+}
 
 static void work_add(work_list *self, void (*work)(void), const char *function) {
     pthread_mutex_lock(&self->lock);

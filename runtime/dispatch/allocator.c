@@ -30,7 +30,8 @@ typedef struct lists { /* of one stream */
 } lists;
 
 struct rl_allocator {
-    rl_device *device; /* NULL once it was closed; the allocator then lives as long as blocks of it are held */
+    rl_device *device;          /* NULL once it was closed; the allocator then lives as long as blocks of it are held */
+    rl_allocator *next, **link; /* of the list of all */
     pthread_mutex_t lock;
     lists first; /* of the default stream */
     waiting *waiting;
@@ -40,6 +41,12 @@ struct rl_allocator {
     _Atomic(uint64_t) allocated, allocated_peak, reserved, reserved_peak;
     _Atomic(uint64_t) allocations, backend_allocations, flushes, bytes_in, bytes_out;
 };
+
+/* All allocators, so that a fork finds their locks; its own is taken before theirs. */
+static struct {
+    pthread_mutex_t lock;
+    rl_allocator *all;
+} allocators = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Sizes -------------------------------------------------------------------------------------------------------------
  */
@@ -332,6 +339,11 @@ rl_block *rl_allocator_wrap(rl_allocator *self, rl_backend_buffer *buffer, uint6
  */
 
 static void allocator_delete(rl_allocator *self) {
+    pthread_mutex_lock(&allocators.lock);
+    *self->link = self->next;
+    if (self->next)
+        self->next->link = self->link;
+    pthread_mutex_unlock(&allocators.lock);
     while (self->first.next) {
         lists *next = self->first.next->next;
         rl_free(self->first.next);
@@ -451,7 +463,26 @@ rl_allocator *rl_allocator_new(rl_device *device) {
     pthread_mutex_init(&self->lock, NULL);
     self->device = device;
     self->limit = (uint64_t)rl_env_int(RL_ENV_MEMORY_LIMIT, 0, INT64_MAX, 0);
+    pthread_mutex_lock(&allocators.lock);
+    self->link = &allocators.all;
+    self->next = allocators.all;
+    if (self->next)
+        self->next->link = &self->next;
+    allocators.all = self;
+    pthread_mutex_unlock(&allocators.lock);
     return self;
+}
+
+void rl_allocators_take(void) {
+    pthread_mutex_lock(&allocators.lock);
+    for (rl_allocator *at = allocators.all; at; at = at->next)
+        pthread_mutex_lock(&at->lock);
+}
+
+void rl_allocators_give(void) {
+    for (rl_allocator *at = allocators.all; at; at = at->next)
+        pthread_mutex_unlock(&at->lock);
+    pthread_mutex_unlock(&allocators.lock);
 }
 
 void rl_allocator_free(rl_allocator *self) {

@@ -124,6 +124,22 @@ static shelf *enter_shelf_of(rl_allocator *owner, bool make) {
     return unused;
 }
 
+/* Forks: nobody is at any shelf. What the shelves of threads that are not in the child hold stays there until memory is
+ * short. */
+void rl_shelves_take(void) {
+    pthread_mutex_lock(&threads.lock);
+    for (shelves *at = threads.all; at; at = at->next)
+        for (int i = 0; i < SHELVES; i++)
+            enter(&at->shelf[i]);
+}
+
+void rl_shelves_give(void) {
+    for (shelves *at = threads.all; at; at = at->next)
+        for (int i = 0; i < SHELVES; i++)
+            leave(&at->shelf[i]);
+    pthread_mutex_unlock(&threads.lock);
+}
+
 /* Blocks ----------------------------------------------------------------------------------------------------------- */
 
 rl_block *rl_shelf_take(rl_allocator *owner, uint32_t size_class) {

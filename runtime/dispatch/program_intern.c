@@ -6,12 +6,17 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/fork.h"
 #include "base/memory.h"
 #include "dispatch/program_table.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static rl_program_entry **buckets; /* a power of two of them */
 static uint32_t n_buckets, n_entries;
+
+__attribute__((constructor)) static void mind_forks(void) {
+    rl_at_fork_mutex(RL_FORK_PROGRAMS, &lock);
+}
 
 /* Finishing ------------------------------------------------------------------------------------------------------- */
 

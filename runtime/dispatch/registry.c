@@ -7,12 +7,13 @@
 #include <unistd.h>
 
 #include "base/env.h"
+#include "base/fork.h"
 #include "dispatch/registry.h"
 #include "ref/ref.h"
 
 static struct {
     pthread_mutex_t lock;
-    bool searched, fork_handled;
+    bool searched;
     rl_registry_entry *backends; /* in the order in which they were met */
     rl_device **devices;         /* highest rank first */
     size_t n_devices;
@@ -210,11 +211,33 @@ bool rl_registry_admit(const rl_backend *table, void *library, size_t record) {
 /* Life of the registry ----------------------------------------------------------------------------------------------
  */
 
+/* Of a fork: this folder's locks, from the outermost in. */
+static void take_locks(void) {
+    rl_registry_lock();
+    rl_shelves_take();
+    rl_allocators_take();
+    for (size_t i = 0; i < registry.n_devices; i++)
+        rl_device_streams_take(registry.devices[i]);
+}
+
+static void give_inner_locks(void) {
+    for (size_t i = registry.n_devices; i-- > 0;)
+        rl_device_streams_give(registry.devices[i]);
+    rl_allocators_give();
+    rl_shelves_give();
+}
+
+static void give_locks(void) {
+    give_inner_locks();
+    rl_registry_unlock();
+}
+
 static void nothing(void) {}
 
 /* A backend that does not go on here is not called again, not even to end it: it might wait for threads that are not
  * here, or for a driver. */
 static void in_child_of_fork(void) {
+    give_inner_locks();
     rl_host_forked();
     for (rl_registry_entry *b = registry.backends; b; b = b->next) {
         if (b->api.after_fork && b->api.after_fork() == RL_OK)
@@ -226,6 +249,11 @@ static void in_child_of_fork(void) {
     }
     /* Held by the thread that forked, under a number that is not this thread's: it cannot be unlocked here. */
     registry.lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+}
+
+__attribute__((constructor)) static void mind_forks(void) {
+    static const rl_fork_locks locks = {.take = take_locks, .give = give_locks, .child = in_child_of_fork};
+    rl_at_fork(RL_FORK_REGISTRY, &locks);
 }
 
 static void shut_down(void) {
@@ -257,8 +285,6 @@ static void search(void) {
     if (registry.searched)
         return;
     registry.searched = true;
-    if (!registry.fork_handled)
-        registry.fork_handled = pthread_atfork(rl_registry_lock, rl_registry_unlock, in_child_of_fork) == 0;
     rl_at_shutdown(shut_down);
     rl_error_state saved;
     rl_error_push(&saved);

@@ -81,6 +81,9 @@ void rl_device_streams_stop(rl_device *device);
 bool rl_stream_record(rl_stream *self, rl_backend_event *event);
 /* Waits for what the stream was given so far, without taking its error. Under the device's streams_lock. */
 void rl_stream_wait(rl_stream *self);
+/* For a fork: streams_lock, and those of all its streams. */
+void rl_device_streams_take(rl_device *device);
+void rl_device_streams_give(rl_device *device);
 
 /* Memory (allocator.c) ------------------------------------------------------------------------------------------------
  */
@@ -100,6 +103,11 @@ void rl_allocator_stream_gone(rl_allocator *self, uint32_t stream);
 void rl_allocator_stats(rl_allocator *self, rl_memory_stats *out);
 void rl_allocator_reset_peak(rl_allocator *self);
 rl_status rl_allocator_flush(rl_allocator *self);
+/* For a fork: the locks of all shelves, then of all allocators. */
+void rl_shelves_take(void);
+void rl_shelves_give(void);
+void rl_allocators_take(void);
+void rl_allocators_give(void);
 
 void rl_registry_lock(void);
 void rl_registry_unlock(void);

@@ -135,6 +135,18 @@ void rl_device_streams_stop(rl_device *device) {
     device->default_stream = NULL;
 }
 
+void rl_device_streams_take(rl_device *device) {
+    pthread_mutex_lock(&device->streams_lock);
+    for (rl_stream *s = device->streams; s; s = s->next)
+        pthread_mutex_lock(&s->lock);
+}
+
+void rl_device_streams_give(rl_device *device) {
+    for (rl_stream *s = device->streams; s; s = s->next)
+        pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&device->streams_lock);
+}
+
 rl_stream *rl_stream_new(rl_device *device) {
     if (rl_failed() || (device == NULL && (device = rl_device_default()) == NULL) || rl_device_ready(device) != RL_OK)
         return NULL;

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/fork.h"
 #include "base/memory.h"
 #include "tensor/tensor.h"
 
@@ -20,6 +21,10 @@ static const rl_object_class default_class = {"generator", destroy_nothing};
 static rl_generator default_generator = {.object = {.count = 1, .klass = &default_class}};
 static atomic_bool seeded;
 static pthread_mutex_t seed_lock = PTHREAD_MUTEX_INITIALIZER;
+
+__attribute__((constructor)) static void mind_forks(void) {
+    rl_at_fork_mutex(RL_FORK_SEED, &seed_lock);
+}
 
 static void forget_seed(void) {
     atomic_store(&seeded, false);

@@ -765,7 +765,9 @@ typedef struct rl_backend {
     /* [any] Optional. A table, beginning with its size, of the extension `name` in version min_version or later; else
      * NULL. None is defined in this version. */
     const void *(*extension)(const char *name, uint32_t min_version);
-    /* [init] Optional. In a child made by fork: RL_OK where the backend goes on working there (with one thread). */
+    /* [init] Optional. In a child made by fork: RL_OK where the backend goes on working there (with one thread). Locks
+     * of the backend stand as they were when the process forked, and other threads, which are not here, may have held
+     * them, in the middle of a change: make them anew, and what they guard good. */
     rl_status (*after_fork)(void);
 } rl_backend;
 

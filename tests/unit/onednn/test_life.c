@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,6 +190,58 @@ static void a_child_goes_on_alone(void **state) {
     assert_int_equal(run_task(&t), RL_OK); /* and the parent still has its threads */
 }
 
+/* Programs that are new to the plugin, one after the other, while the process forks: the child makes plans of its own.
+ */
+enum { NEW_PROGRAMS = 4000, FORKS = 100 };
+static rl_program *new_programs[NEW_PROGRAMS];
+static twin_operand *one_in, *one_out;
+static atomic_int enough;
+
+static rl_status run_new(int i) {
+    const rl_map_job job = {.ndim = 1, .shape = {1}, .inputs = &one_in->of[1], .outputs = &one_out->of[1]};
+    const rl_map_args args = {sizeof args, 1, new_programs[i], &job};
+    return backend->map(stream, &args);
+}
+
+static void *make_plans(void *unused) {
+    (void)unused;
+    for (int i = FORKS; i < NEW_PROGRAMS && !enough; i++)
+        if (run_new(i) != RL_OK)
+            return "failed";
+    return NULL;
+}
+
+static void a_child_makes_plans(void **state) {
+    (void)state;
+    const int64_t shape[1] = {1};
+    pthread_t maker;
+    void *failed;
+    one_in = new_operand(RL_F32, 1, shape, PACKED);
+    one_out = new_operand(RL_F32, 1, shape, PACKED);
+    for (int i = 0; i < NEW_PROGRAMS; i++) {
+        rl_program *p = new_programs[i] = begin_program();
+        uint8_t x = put_input(p, RL_F32), y = x;
+        for (int k = 0; k < 60; k++)
+            y = put(p, (rl_insn){.code = RL_INSN_ADD, .type = RL_REG_F32, .a = y, .b = x});
+        put_output(p, y, RL_F32);
+    }
+    assert_int_equal(pthread_create(&maker, NULL, make_plans, NULL), 0);
+    int bad = 0;
+    for (int i = 0; i < FORKS && bad == 0; i++) {
+        fflush(NULL);
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            _exit(backend->after_fork() == RL_OK && run_new(i) == RL_OK ? 0 : 1);
+        }
+        assert_int_equal(waitpid(child, &bad, 0), child);
+    }
+    atomic_store(&enough, 1);
+    assert_int_equal(pthread_join(maker, &failed), 0);
+    assert_null(failed);
+    assert_int_equal(bad, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(says_what_it_is),
@@ -198,6 +251,7 @@ int main(void) {
         cmocka_unit_test(an_unknown_clone_is_an_error),
         cmocka_unit_test(several_callers),
         cmocka_unit_test(a_child_goes_on_alone),
+        cmocka_unit_test(a_child_makes_plans),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
