@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -45,6 +46,7 @@ struct rl_loader {
     int64_t ordered;
 
     pthread_t thread;
+    pid_t process; /* in which the thread runs */
     bool running, stop;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -152,9 +154,23 @@ static void *producer(void *context) {
     return NULL;
 }
 
+/* In a child made by fork the thread is not there, though it may have held the mutex and been in the middle of
+ * anything: all that it touches is begun anew, from the batch that is wanted next. What it had filled is left alone. */
+static void mind_fork(rl_loader *self) {
+    if (!self->running || self->process == getpid())
+        return;
+    self->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    self->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    self->running = self->stop = false;
+    self->first = self->filled = 0;
+    self->made = self->next;
+    self->ordered = -1;
+}
+
 static rl_status start(rl_loader *self) {
     int code;
     self->stop = false;
+    self->process = getpid();
     code = pthread_create(&self->thread, NULL, producer, self);
     if (code)
         return rl_fail(RL_OUT_OF_MEMORY, "loader: no thread could be started: %s", strerror(code));
@@ -163,6 +179,7 @@ static rl_status start(rl_loader *self) {
 }
 
 static void stop(rl_loader *self) {
+    mind_fork(self);
     if (self->running) {
         pthread_mutex_lock(&self->mutex);
         self->stop = true;
@@ -193,6 +210,7 @@ static rl_status take_batch(rl_loader *self, batch *out) {
         make_batch(self, out);
         return RL_OK;
     }
+    mind_fork(self);
     if (!self->running && (status = start(self)))
         return status;
     pthread_mutex_lock(&self->mutex);

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -53,6 +55,48 @@ static void test_order(void **state) {
             for (int64_t i = 0; i < SIZE; i++)
                 assert_int_equal(got[i], i);
         }
+    }
+}
+
+/* A child of fork has no loader's thread: its loader begins one of its own where the parent's stood. */
+static int go_on(rl_loader *loader, const int64_t *want) {
+    int64_t got[SIZE], count;
+    alarm(20); /* one that hangs dies of it */
+    int bad = epoch(loader, got, &count) != 5 || count != SIZE || memcmp(got, want, sizeof got) != 0;
+    bad |= rl_loader_epoch(loader) != 2;
+    rl_shutdown();
+    return bad;
+}
+static int end_at_once(rl_loader *loader, const int64_t *want) {
+    (void)loader, (void)want;
+    alarm(20);
+    rl_shutdown();
+    return 0;
+}
+
+static void test_forks(void **state) {
+    (void)state;
+    static int (*const children[])(rl_loader *, const int64_t *) = {go_on, end_at_once};
+    for (int prefetch = 1; prefetch < 8; prefetch += 3) {
+        RL_SCOPE();
+        int64_t got[SIZE], count;
+        rl_loader *loader = rl_loader_new(numbers(), .batch_size = 5, .shuffle = true, .seed = 3, .prefetch = prefetch);
+        epoch(loader, got, &count);
+        rl_loader *same = rl_loader_new(numbers(), .batch_size = 5, .shuffle = true, .seed = 3);
+        epoch(same, got, &count);
+        epoch(same, got, &count);
+        for (int i = 0; i < 2; i++) {
+            int status;
+            fflush(NULL);
+            pid_t child = fork();
+            if (child == 0)
+                _exit(children[i](loader, got));
+            assert_int_equal(waitpid(child, &status, 0), child);
+            assert_int_equal(status, 0);
+        }
+        int64_t mine[SIZE];
+        assert_int_equal(epoch(loader, mine, &count), 5); /* and the parent goes on */
+        assert_memory_equal(mine, got, sizeof got);
     }
 }
 
@@ -166,9 +210,10 @@ static void test_refuses(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),       cmocka_unit_test(test_drop_last),          cmocka_unit_test(test_shuffle),
-        cmocka_unit_test(test_leave_early), cmocka_unit_test(test_error_of_a_dataset), cmocka_unit_test(test_refuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_order),       cmocka_unit_test(test_forks),
+                                       cmocka_unit_test(test_drop_last),   cmocka_unit_test(test_shuffle),
+                                       cmocka_unit_test(test_leave_early), cmocka_unit_test(test_error_of_a_dataset),
+                                       cmocka_unit_test(test_refuses)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
