@@ -72,10 +72,10 @@ struct node {
     node *next_dead; /* of the list of nodes that wait to be freed */
 };
 
-struct rl_autograd_meta {  /* of a tensor that requires gradients, or is a view, or has views */
-    node *grad_fn;         /* NULL for a leaf */
-    uint32_t output;       /* which result of grad_fn */
-    uint32_t view_version; /* of a view: the storage's when grad_fn was right */
+struct rl_autograd_meta {           /* of a tensor that requires gradients, or is a view, or has views */
+    node *grad_fn;                  /* NULL for a leaf */
+    uint32_t output;                /* which result of grad_fn */
+    _Atomic(uint32_t) view_version; /* of a view: the storage's when grad_fn was right; written after that */
     rl_tensor *grad;
     hook *hooks;                      /* of a leaf; others have theirs at grad_fn */
     rl_tensor *base;                  /* of a view: what it looks at, no view itself */
@@ -123,6 +123,8 @@ rl_autograd_meta *meta_of(rl_tensor *self); /* made where there is none; NULL on
  * (or the one before, for the input of an in-place op that has run). */
 rl_status edge_of(rl_tensor *self, uint32_t version, edge *out);
 void set_history(rl_tensor *self, node *grad_fn, uint32_t output); /* takes a count of grad_fn; self has its meta */
+/* The same; gives back what it had, with its count, which may be the last of a large graph. */
+node *exchange_history(rl_tensor *self, node *grad_fn, uint32_t output);
 static inline uint32_t version_of(const rl_tensor *self) {
     return atomic_load_explicit(&self->storage->version, memory_order_relaxed);
 }
@@ -151,7 +153,8 @@ rl_status hooks_run(hook **list, uint32_t output, rl_tensor **grad);
 /* The hook of ops/call.c: makes results[0] known as a view of what args[0] looks at. */
 rl_status view_made(rl_call *call);
 void view_forget(rl_tensor *view);
-/* A view whose base was changed since came from the changed base: gives it that history. */
+/* A view whose base was changed since came from the changed base: gives it that history. Threads may do so together,
+ * for all that they do is read the view. */
 rl_status view_refresh(rl_tensor *self, uint32_t version);
 /* `change`, an in-place op on a view, has run: its base came from the base before, with a part changed. */
 rl_status view_rebase(rl_tensor *view, node *change);

@@ -23,7 +23,7 @@ rl_status edge_of(rl_tensor *self, uint32_t version, edge *out) {
     if (!self->requires_grad)
         return RL_OK;
     rl_autograd_meta *meta = self->autograd;
-    if (meta && meta->base && meta->view_version != version) {
+    if (meta && meta->base) {
         rl_status status = view_refresh(self, version);
         if (status != RL_OK)
             return status;
@@ -37,15 +37,20 @@ rl_status edge_of(rl_tensor *self, uint32_t version, edge *out) {
     return RL_OK;
 }
 
-void set_history(rl_tensor *self, node *grad_fn, uint32_t output) {
+node *exchange_history(rl_tensor *self, node *grad_fn, uint32_t output) {
     rl_autograd_meta *meta = self->autograd;
     node *old = meta->grad_fn;
     if (meta->retains_grad && old)
         hook_move_keeper(&old->hooks, self, &grad_fn->hooks, output);
     meta->grad_fn = rl_retain(grad_fn);
     meta->output = output;
-    self->requires_grad = 1;
-    rl_release(old);
+    if (!self->requires_grad) /* of a view that threads refresh, others read it just now */
+        self->requires_grad = 1;
+    return old;
+}
+
+void set_history(rl_tensor *self, node *grad_fn, uint32_t output) {
+    rl_release(exchange_history(self, grad_fn, output));
 }
 
 void mark_shared(rl_tensor *const *outputs, int64_t n_outputs) {

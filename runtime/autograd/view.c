@@ -13,8 +13,8 @@
 
 /* Lists of views ------------------------------------------------------------------------------------------------- */
 
-/* Guards the lists of views, and the making of what hangs at a base that requires no gradient: threads may look at one
- * such tensor together. Held for a few instructions. */
+/* Guards the lists of views, the making of what hangs at a base that requires no gradient, and the histories of views
+ * that are brought up to date: threads may look at one such tensor together. Held for a few instructions. */
 static pthread_mutex_t views_lock = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((constructor)) static void mind_forks(void) {
@@ -54,7 +54,7 @@ rl_status view_made(rl_call *call) {
     else if (enlist(view, mine, of, &base) == NULL)
         return rl_error_status();
     mine->base = rl_retain(base);
-    mine->view_version = version_of(view);
+    atomic_store_explicit(&mine->view_version, version_of(view), memory_order_relaxed);
     return RL_OK;
 }
 
@@ -147,25 +147,45 @@ static rl_status strided_run(node *of, rl_tensor *const *grads, const bool *want
 }
 static const node_class strided_class = {.run = strided_run};
 
-rl_status view_refresh(rl_tensor *self, uint32_t version) {
-    rl_autograd_meta *meta = self->autograd;
-    if (meta == NULL || meta->base == NULL || meta->view_version == version || !meta->base->requires_grad)
-        return RL_OK;
+/* A new node above the base as of this version. */
+static view_node *look_anew(const rl_tensor *self, uint32_t version) {
+    rl_tensor *base = self->autograd->base;
     view_node *made = node_new(sizeof *made, &strided_class, "AsStridedBackward0");
     if (made == NULL)
-        return rl_error_status();
+        return NULL;
     made->base.edges = made->room;
     made->base.n_outputs = 1;
-    rl_status status = edge_of(meta->base, version, &made->room[0]);
-    if (status == RL_OK) {
-        made->base.n_edges = 1;
-        place_view(made, meta->base, self);
-        node_place(&made->base);
-        set_history(self, &made->base, 0);
-        meta->view_version = version;
+    if (edge_of(base, version, &made->room[0]) != RL_OK) {
+        rl_release(made);
+        return NULL;
     }
+    made->base.n_edges = 1;
+    place_view(made, base, self);
+    node_place(&made->base);
+    return made;
+}
+
+static bool is_up_to_date(const rl_autograd_meta *meta, uint32_t version) {
+    return atomic_load_explicit(&meta->view_version, memory_order_acquire) == version;
+}
+
+rl_status view_refresh(rl_tensor *self, uint32_t version) {
+    rl_autograd_meta *meta = self->autograd;
+    if (meta == NULL || meta->base == NULL || is_up_to_date(meta, version) || !meta->base->requires_grad)
+        return RL_OK;
+    view_node *made = look_anew(self, version);
+    if (made == NULL)
+        return rl_error_status();
+    node *old = NULL;
+    pthread_mutex_lock(&views_lock);
+    if (!is_up_to_date(meta, version)) { /* else another thread was first */
+        old = exchange_history(self, &made->base, 0);
+        atomic_store_explicit(&meta->view_version, version, memory_order_release);
+    }
+    pthread_mutex_unlock(&views_lock);
+    rl_release(old);
     rl_release(made);
-    return status;
+    return RL_OK;
 }
 
 /* CopySlices: the base, with a part that an op changed. Its edges are the base before and the op's own, but for the
@@ -232,7 +252,8 @@ rl_status view_rebase(rl_tensor *view, node *change) {
         node_place(self);
         set_history(base, self, 0);
         view->requires_grad = 1;
-        view->autograd->view_version = version_of(view) - 1; /* its history follows from the base's when asked for */
+        /* Its history follows from the base's when asked for. */
+        atomic_store_explicit(&view->autograd->view_version, version_of(view) - 1, memory_order_relaxed);
         views_require_grad(base);
     }
     rl_release(self);

@@ -174,8 +174,49 @@ static void test_walked_elsewhere(void **state) {
     HAS(rl_grad(w), 104);
 }
 
+/* A view of a parameter, made once; the parameter is changed; then threads read the view together. */
+static rl_tensor *tied;
+static pthread_barrier_t changed, done;
+
+static void *read_view(void *number) {
+    for (int i = 0; i < STEPS; i++) {
+        pthread_barrier_wait(&changed);
+        RL_SCOPE();
+        rl_backward(rl_sum(rl_mul(tied, tied)));
+        pthread_barrier_wait(&done);
+    }
+    *(const char **)number = rl_failed() ? "failed" : NULL;
+    return NULL;
+}
+
+static void test_shared_view(void **state) {
+    (void)state;
+    RL_SCOPE();
+    pthread_t threads[THREADS];
+    w = LEAF(1, 2, 3, 4);
+    tied = rl_t(rl_view(w, RL_DIMS(2, 2)));
+    pthread_barrier_init(&changed, NULL, THREADS + 1);
+    pthread_barrier_init(&done, NULL, THREADS + 1);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_view, &sentence[i]), 0);
+    for (int i = 0; i < STEPS; i++) {
+        {
+            RL_NO_GRAD();
+            rl_mul_(w, 1);
+        }
+        pthread_barrier_wait(&changed);
+        pthread_barrier_wait(&done);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_null(sentence[i]);
+    }
+    const double times = 2.0 * THREADS * STEPS;
+    HAS(rl_grad(w), times, 2 * times, 3 * times, 4 * times);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_shared_leaf), TEST(test_shared_graph), TEST(test_handed_over),
-                                       TEST(test_made_elsewhere), TEST(test_walked_elsewhere)};
+    const struct CMUnitTest tests[] = {TEST(test_shared_leaf),    TEST(test_shared_graph),     TEST(test_handed_over),
+                                       TEST(test_made_elsewhere), TEST(test_walked_elsewhere), TEST(test_shared_view)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }
