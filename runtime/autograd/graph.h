@@ -44,6 +44,13 @@ typedef struct hook { /* called with the gradient of a tensor */
     uint32_t output;
 } hook;
 
+/* Where a hook was put, for the tensor that it was registered with: a change in place gives that one another node. */
+typedef struct hook_place {
+    struct hook_place *next;
+    int64_t handle;
+    node *at; /* one count */
+} hook_place;
+
 typedef struct node_class {
     /* Computes gradients of the edges from those of the outputs (NULL: zero, not all are). Fills out[0 .. n_edges),
      * which are NULL before, where wanted; what it makes belongs to the innermost scope. */
@@ -77,7 +84,8 @@ struct rl_autograd_meta {           /* of a tensor that requires gradients, or i
     uint32_t output;                /* which result of grad_fn */
     _Atomic(uint32_t) view_version; /* of a view: the storage's when grad_fn was right; written after that */
     rl_tensor *grad;
-    hook *hooks;                      /* of a leaf; others have theirs at grad_fn */
+    hook *hooks;                      /* of a leaf; others have theirs at the grad_fn of the moment, which is in ... */
+    hook_place *hook_places;          /* ... this list */
     rl_tensor *base;                  /* of a view: what it looks at, no view itself */
     rl_tensor *views;                 /* of a base: views made before it required gradients, a list through ... */
     rl_tensor *next_view, *last_view; /* ... these; of a view that is in no such list both are NULL */
@@ -141,6 +149,11 @@ extern _Thread_local bool detect_anomaly;
 rl_status hook_add(hook **list, rl_grad_hook call, void *context, uint32_t output, rl_tensor *keeper,
                    int64_t *out_handle);
 bool hook_remove(hook **list, int64_t handle);
+/* Adds a hook to a node and remembers where. */
+rl_status hook_add_at(hook_place **places, node *at, rl_grad_hook call, void *context, uint32_t output,
+                      int64_t *out_handle);
+bool hook_remove_at(hook_place **places, int64_t handle);
+void hook_places_free(hook_place *places); /* the hooks stay */
 /* Moves the hook that keeps gradients in `keeper` to another list, or frees it where that is NULL. */
 void hook_move_keeper(hook **from, rl_tensor *keeper, hook **to, uint32_t output);
 void hooks_free(hook *list);

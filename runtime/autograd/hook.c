@@ -36,6 +36,41 @@ bool hook_remove(hook **list, int64_t handle) {
     return false;
 }
 
+rl_status hook_add_at(hook_place **places, node *at, rl_grad_hook call, void *context, uint32_t output,
+                      int64_t *out_handle) {
+    hook_place *place = rl_alloc(sizeof *place, "a hook");
+    rl_status status = place ? hook_add(&at->hooks, call, context, output, NULL, out_handle) : rl_error_status();
+    if (status != RL_OK) {
+        rl_free(place);
+        return status;
+    }
+    *place = (hook_place){.next = *places, .handle = *out_handle, .at = rl_retain(at)};
+    *places = place;
+    return RL_OK;
+}
+
+bool hook_remove_at(hook_place **places, int64_t handle) {
+    while (*places && (*places)->handle != handle)
+        places = &(*places)->next;
+    hook_place *found = *places;
+    if (found == NULL)
+        return false;
+    *places = found->next;
+    hook_remove(&found->at->hooks, handle);
+    rl_release(found->at);
+    rl_free(found);
+    return true;
+}
+
+void hook_places_free(hook_place *places) {
+    while (places) {
+        hook_place *next = places->next;
+        rl_release(places->at);
+        rl_free(places);
+        places = next;
+    }
+}
+
 void hook_move_keeper(hook **from, rl_tensor *keeper, hook **to, uint32_t output) {
     while (*from && (*from)->keeper != keeper)
         from = &(*from)->next;

@@ -71,9 +71,11 @@ static void forget_tensor(rl_tensor *self) {
     self->autograd = NULL;
     rl_tensor *grad = meta->grad;
     node *grad_fn = meta->grad_fn;
+    hook_place *places = meta->hook_places;
     rl_pool_give(&meta_pool, meta);
     rl_release(grad);
     rl_release(grad_fn);
+    hook_places_free(places);
 }
 
 /* The layers below call up through these; set before main, as they are constants. */
@@ -201,8 +203,11 @@ int64_t rl_register_hook(rl_tensor *self, rl_grad_hook call, void *context) {
     node *from = rl_failed() ? NULL : grad_fn_of(self);
     if (rl_failed() || meta_of(self) == NULL)
         return 0;
-    hook_add(from ? &from->hooks : &self->autograd->hooks, call, context, from ? self->autograd->output : 0, NULL,
-             &handle);
+    rl_autograd_meta *meta = self->autograd;
+    if (from)
+        hook_add_at(&meta->hook_places, from, call, context, meta->output, &handle);
+    else
+        hook_add(&meta->hooks, call, context, 0, NULL, &handle);
     return handle;
 }
 
@@ -210,7 +215,7 @@ rl_status rl_remove_hook(rl_tensor *self, int64_t handle) {
     if (check_self("remove_hook", self) != RL_OK)
         return rl_error_status();
     rl_autograd_meta *meta = self->autograd;
-    if (meta && (hook_remove(&meta->hooks, handle) || (meta->grad_fn && hook_remove(&meta->grad_fn->hooks, handle))))
+    if (meta && (hook_remove(&meta->hooks, handle) || hook_remove_at(&meta->hook_places, handle)))
         return RL_OK;
     return rl_fail(RL_NOT_FOUND, "remove_hook: self has no hook of handle %lld", (long long)handle);
 }

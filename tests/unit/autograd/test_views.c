@@ -180,6 +180,29 @@ static void test_hooks_and_changes(void **state) {
     HAS(rl_grad(x), 1, 1, 1);
 }
 
+/* It can be taken away all the same, by way of that tensor alone. */
+static void test_hooks_go(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *a = LEAF(1, 2, 3), *x = rl_mul(a, 1), *v = part(x, 0, 2);
+    int64_t first = rl_register_hook(x, ten_times, NULL), on_view = rl_register_hook(v, ten_times, NULL);
+    rl_mul_(x, 2);
+    int64_t second = rl_register_hook(x, ten_times, NULL);
+    assert_int_equal(rl_remove_hook(x, first), RL_OK);
+    rl_backward(rl_sum(x), .retain_graph = true);
+    HAS(rl_grad(a), 20, 20, 20);
+    assert_int_equal(rl_remove_hook(x, second), RL_OK);
+    rl_remove_hook(x, first);
+    FAILED_WITH(RL_NOT_FOUND, "self has no hook of handle");
+    rl_remove_hook(x, on_view);
+    FAILED_WITH(RL_NOT_FOUND, "self has no hook of handle");
+    rl_set_grad(a, NULL);
+    assert_int_equal(rl_remove_hook(v, on_view), RL_OK); /* its history is another one, too */
+    rl_backward(rl_add(rl_sum(x), rl_sum(v)));
+    HAS(rl_grad(a), 4, 4, 2);
+    rl_register_hook(x, ten_times, NULL); /* and it may stay until the tensor goes */
+}
+
 /* The same with a view: its history is made anew when the base has changed. */
 static void test_retained_view(void **state) {
     (void)state;
@@ -246,14 +269,24 @@ static void test_expanded(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_base_then_view),     TEST(test_base_and_view),
-                                       TEST(test_views_that_overlap), TEST(test_chain),
-                                       TEST(test_all_levels_change),  TEST(test_column_order),
-                                       TEST(test_written_into_zeros), TEST(test_view_made_before),
-                                       TEST(test_filled_one_by_one),  TEST(test_overwritten),
-                                       TEST(test_needs_itself),       TEST(test_second_order),
-                                       TEST(test_hooks_and_changes),  TEST(test_retained_view),
-                                       TEST(test_base_becomes_leaf),  TEST(test_detached),
-                                       TEST(test_who_lives),          TEST(test_expanded)};
+    const struct CMUnitTest tests[] = {TEST(test_base_then_view),
+                                       TEST(test_base_and_view),
+                                       TEST(test_views_that_overlap),
+                                       TEST(test_chain),
+                                       TEST(test_all_levels_change),
+                                       TEST(test_column_order),
+                                       TEST(test_written_into_zeros),
+                                       TEST(test_view_made_before),
+                                       TEST(test_filled_one_by_one),
+                                       TEST(test_overwritten),
+                                       TEST(test_needs_itself),
+                                       TEST(test_second_order),
+                                       TEST(test_hooks_and_changes),
+                                       TEST(test_hooks_go),
+                                       TEST(test_retained_view),
+                                       TEST(test_base_becomes_leaf),
+                                       TEST(test_detached),
+                                       TEST(test_who_lives),
+                                       TEST(test_expanded)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }
