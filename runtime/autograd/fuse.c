@@ -201,7 +201,9 @@ static rl_status trace_and_run(trace *self, rl_tensor_fn fn, void *context, rl_t
         if (given[i] == NULL)
             return rl_error_status();
     }
-    rl_status status = call_tensor_fn("fuse", fn, context, (rl_tensors){given, inputs.count}, outputs, n_outputs);
+    rl_tensors stand_ins = {given, inputs.count};
+    rl_status status = self->replay ? replay_first_run(self->replay, "fuse", stand_ins, outputs, n_outputs)
+                                    : call_tensor_fn("fuse", fn, context, stand_ins, outputs, n_outputs);
     if (status == RL_OK)
         status = check_outputs(self, outputs, n_outputs);
     return status == RL_OK ? run_program(self, outputs, n_outputs) : status;

@@ -212,8 +212,8 @@ rl_status check_tensor_fn(const char *function, rl_tensor_fn fn, rl_tensors inpu
 typedef struct replay replay;
 /* Before fn runs for the first time. NULL where gradients are not recorded, or on failure. */
 replay *replay_begin(const char *name, rl_tensor_fn fn, void *context, rl_tensors inputs);
-/* What fn is to be called with: the inputs cut off from their history, but requiring gradients as they do. */
-rl_tensors replay_inputs(const replay *self);
+/* Calls fn as call_tensor_fn does, and keeps what it draws for the second run. */
+rl_status replay_first_run(replay *self, const char *name, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 /* fn uses this tensor, made since `begin` or not: gradients of what it came from are wanted, too. */
 rl_status replay_uses(replay *self, rl_tensor *tensor);
 /* After it ran: gives outputs[i] a history where differentiable[i] says so. Ends `self`, also on failure. */

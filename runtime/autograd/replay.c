@@ -11,16 +11,6 @@
 #include "autograd/queue.h"
 #include "rushlight/ops.h"
 
-typedef struct random_state {
-    uint64_t seed, offset; /* of the default generator */
-} random_state;
-
-static random_state random_now(void) {
-    random_state now;
-    rl_generator_get_state(rl_generator_default(), &now.seed, &now.offset);
-    return now;
-}
-
 typedef struct edge_list {
     edge *edges;
     uint32_t count, room;
@@ -31,8 +21,8 @@ struct replay {
     rl_tensor_fn fn;
     void *context;
     rl_tensors inputs;     /* the caller's */
-    rl_tensor **stand_ins; /* one count each */
-    random_state random;   /* before the first run */
+    rl_tensor **stand_ins; /* one count each: the inputs cut off from their history, requiring gradients as they do */
+    rl_draws draws;        /* of the first run */
     uint64_t begin;        /* nodes of this thread above were made by fn */
     edge_list uses;        /* ends of what fn used beside its inputs */
     pointer_map seen;      /* nodes that fn made and that were looked through */
@@ -42,7 +32,7 @@ typedef struct replay_node {
     node base;
     rl_tensor_fn fn;
     void *context;
-    random_state random;
+    rl_draws draws;
     uint16_t n_inputs; /* edges beyond these are what fn uses besides */
     saved *saved;      /* the inputs */
 } replay_node;
@@ -74,12 +64,8 @@ replay *replay_begin(const char *name, rl_tensor_fn fn, void *context, rl_tensor
     replay *self = rl_alloc_zero(1, sizeof *self + (size_t)inputs.count * sizeof *self->stand_ins, "a checkpoint");
     if (self == NULL)
         return NULL;
-    *self = (replay){.name = name,
-                     .fn = fn,
-                     .context = context,
-                     .inputs = inputs,
-                     .stand_ins = (rl_tensor **)(self + 1),
-                     .random = random_now()};
+    *self =
+        (replay){.name = name, .fn = fn, .context = context, .inputs = inputs, .stand_ins = (rl_tensor **)(self + 1)};
     for (int64_t i = 0; i < inputs.count && !rl_failed(); i++) {
         rl_tensor *t = inputs.data[i];
         self->stand_ins[i] = bare_alias(t);
@@ -93,8 +79,12 @@ replay *replay_begin(const char *name, rl_tensor_fn fn, void *context, rl_tensor
     return NULL;
 }
 
-rl_tensors replay_inputs(const replay *self) {
-    return (rl_tensors){self->stand_ins, self->inputs.count};
+rl_status replay_first_run(replay *self, const char *name, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
+    rl_draw_scope scope;
+    rl_draws_enter(&scope, &self->draws, false);
+    rl_status status = call_tensor_fn(name, self->fn, self->context, inputs, outputs, n_outputs);
+    rl_draws_leave(&scope);
+    return status;
 }
 
 void replay_cancel(replay *self) {
@@ -106,6 +96,7 @@ void replay_cancel(replay *self) {
         edge_release(&self->uses.edges[i]);
     rl_free(self->uses.edges);
     map_free(&self->seen);
+    rl_draws_free(&self->draws);
     rl_free(self);
 }
 
@@ -182,13 +173,13 @@ static rl_status second_inputs(replay_node *self, const bool *wanted, rl_tensor 
 }
 
 static rl_status run_again(replay_node *self, rl_tensor **inputs, rl_tensor **outputs) {
-    random_state now = random_now();
-    rl_generator_set_state(rl_generator_default(), self->random.seed, self->random.offset);
+    rl_draw_scope scope;
+    rl_draws_enter(&scope, &self->draws, true);
     bool recording = rl_set_grad_enabled(true);
     rl_status status = call_tensor_fn(self->base.name, self->fn, self->context, (rl_tensors){inputs, self->n_inputs},
                                       outputs, self->base.n_outputs);
     rl_set_grad_enabled(recording);
-    rl_generator_set_state(rl_generator_default(), now.seed, now.offset);
+    rl_draws_leave(&scope);
     return status;
 }
 
@@ -262,7 +253,11 @@ static bool replay_release(node *of) {
     return any;
 }
 
-static const node_class replay_class = {.run = replay_run, .release_saved = replay_release};
+static void replay_finish(node *of) {
+    rl_draws_free(&((replay_node *)of)->draws);
+}
+
+static const node_class replay_class = {.run = replay_run, .release_saved = replay_release, .finish = replay_finish};
 
 /* Making the node ------------------------------------------------------------------------------------------------ */
 
@@ -281,7 +276,8 @@ static replay_node *node_make(replay *self, int64_t n_outputs) {
     made->n_inputs = 0;
     made->fn = self->fn;
     made->context = self->context;
-    made->random = self->random;
+    made->draws = self->draws;
+    self->draws = (rl_draws){0};
     for (int64_t i = 0; i < self->inputs.count && !rl_failed(); i++) {
         rl_tensor *t = self->inputs.data[i];
         edge *e = &made->base.edges[i];
@@ -328,7 +324,8 @@ static rl_status run_checkpoint(replay *self, rl_tensor **outputs, bool *differe
     rl_scope scope = rl_scope_begin();
     rl_status status = rl_error_status();
     if (status == RL_OK)
-        status = call_tensor_fn(self->name, self->fn, self->context, replay_inputs(self), outputs, n_outputs);
+        status =
+            replay_first_run(self, self->name, (rl_tensors){self->stand_ins, self->inputs.count}, outputs, n_outputs);
     if (status == RL_OK)
         status = cut_off(self, outputs, differentiable, n_outputs);
     for (int64_t i = 0; i < n_outputs && status == RL_OK; i++)

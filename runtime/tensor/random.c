@@ -58,8 +58,70 @@ rl_generator *rl_generator_default(void) {
     return &default_generator;
 }
 
+/* Draws that are kept, and drawn again ---------------------------------------------------------------------------- */
+
+typedef struct rl_draw {
+    uint64_t seed, offset;
+} rl_draw;
+
+static _Thread_local __attribute__((tls_model("initial-exec"))) rl_draw_scope *innermost;
+
+void rl_draws_enter(rl_draw_scope *scope, rl_draws *draws, bool repeat) {
+    *scope = (rl_draw_scope){.draws = draws, .repeat = repeat, .outer = innermost};
+    innermost = scope;
+}
+
+void rl_draws_leave(rl_draw_scope *scope) {
+    innermost = scope->outer;
+}
+
+void rl_draws_free(rl_draws *self) {
+    rl_free(self->list);
+    *self = (rl_draws){0};
+}
+
+static void keep(rl_draws *self, rl_draw draw) {
+    if (self->count == self->room) {
+        uint32_t room = self->room ? 2 * self->room : 8;
+        rl_draw *grown = rl_realloc(self->list, room, sizeof *grown, "random numbers that are drawn again");
+        if (grown == NULL)
+            return;
+        self->list = grown;
+        self->room = room;
+    }
+    self->list[self->count++] = draw;
+}
+
+static rl_draw draw_from(rl_generator *self, int64_t numel) {
+    uint64_t blocks = ((uint64_t)numel + 3) / 4;
+    return (rl_draw){__atomic_load_n(&self->seed, __ATOMIC_RELAXED),
+                     atomic_fetch_add_explicit(&self->offset, blocks, memory_order_relaxed)};
+}
+
+/* The scopes from the innermost outward: one that repeats ends the way, those passed keep what comes of it. */
+static rl_draw draw_within(rl_draw_scope *scope, int64_t numel) {
+    if (scope == NULL)
+        return draw_from(rl_generator_default(), numel);
+    if (scope->repeat && scope->next < scope->draws->count)
+        return scope->draws->list[scope->next++];
+    rl_draw draw = draw_within(scope->outer, numel);
+    if (!scope->repeat)
+        keep(scope->draws, draw);
+    return draw;
+}
+
+static bool repeats(void) {
+    for (const rl_draw_scope *scope = innermost; scope; scope = scope->outer)
+        if (scope->repeat)
+            return true;
+    return false;
+}
+
+/* Generators ------------------------------------------------------------------------------------------------------- */
+
 void rl_manual_seed(uint64_t seed) {
-    seed_default(&seed);
+    if (!repeats())
+        seed_default(&seed);
 }
 
 rl_generator *rl_generator_new(uint64_t seed) {
@@ -81,12 +143,14 @@ void rl_generator_get_state(const rl_generator *self, uint64_t *out_seed, uint64
 }
 
 void rl_generator_set_state(rl_generator *self, uint64_t seed, uint64_t offset) {
-    set_state(self ? self : rl_generator_default(), seed, offset);
+    self = self ? self : rl_generator_default();
+    if (self != &default_generator || !repeats())
+        set_state(self, seed, offset);
 }
 
 void rl_generator_take(rl_generator *self, int64_t numel, uint64_t *out_seed, uint64_t *out_offset) {
-    self = self ? self : rl_generator_default();
-    uint64_t blocks = ((uint64_t)numel + 3) / 4;
-    *out_seed = __atomic_load_n(&self->seed, __ATOMIC_RELAXED);
-    *out_offset = atomic_fetch_add_explicit(&self->offset, blocks, memory_order_relaxed);
+    bool own = self && self != &default_generator;
+    rl_draw draw = own ? draw_from(self, numel) : draw_within(innermost, numel);
+    *out_seed = draw.seed;
+    *out_offset = draw.offset;
 }

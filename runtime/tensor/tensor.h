@@ -135,6 +135,24 @@ struct rl_generator {
  */
 void rl_generator_take(rl_generator *self, int64_t numel, uint64_t *out_seed, uint64_t *out_offset);
 
+/* What a thread draws from the default generator can be kept and drawn again, whatever other threads draw meanwhile:
+ * the generator itself is neither wound back nor advanced. Zero-initialized is empty. */
+typedef struct rl_draws {
+    struct rl_draw *list;
+    uint32_t count, room;
+} rl_draws;
+void rl_draws_free(rl_draws *self);
+/* From enter to leave, on this thread: draws are added to `draws`; or, with `repeat`, are those, as long as there are
+ * any, and seeding the default generator changes nothing. Pairs nest. A failed allocation is the thread's error. */
+typedef struct rl_draw_scope {
+    rl_draws *draws;
+    uint32_t next;
+    bool repeat;
+    struct rl_draw_scope *outer;
+} rl_draw_scope;
+void rl_draws_enter(rl_draw_scope *scope, rl_draws *draws, bool repeat);
+void rl_draws_leave(rl_draw_scope *scope);
+
 /* A list of `least` to `most` tensors, none of them NULL; else an error that speaks of a `noun` ("input"). */
 rl_status rl_tensors_check(const char *function, const char *noun, rl_tensors list, int64_t least, int64_t most);
 

@@ -227,6 +227,40 @@ static void test_checkpoint_twice(void **state) {
     assert_true(rl_equal(later, rl_rand(RL_DIMS(2))));
 }
 
+/* A checkpoint within a checkpoint, both of which draw; and a function that seeds, whose second run seeds nothing. */
+static rl_status nested_noise_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    rl_tensor *own = rl_rand(RL_DIMS(4), .dtype = RL_F64), *inner;
+    rl_status status = rl_checkpoint(noise_fn, context, in, &inner, n_out);
+    out[0] = status == RL_OK ? rl_mul(rl_mul(inner, own), rl_rand(RL_DIMS(4), .dtype = RL_F64)) : NULL;
+    return rl_error_status();
+}
+static rl_status seeding_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    rl_manual_seed(11);
+    return noise_fn(in, out, n_out, context);
+}
+
+static void test_draws(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *x = LEAF(1, 1, 1, 1), *y, *g;
+    rl_manual_seed(5);
+    rl_checkpoint(nested_noise_fn, NULL, RL_TENSORS(x), &y, 1);
+    for (int i = 0; i < 2; i++) {
+        rl_gradients(RL_TENSORS(rl_sum(y)), RL_TENSORS(x), &g, .retain_graph = true);
+        assert_true(rl_equal(g, rl_detach(y)));
+    }
+    uint64_t seed, offset;
+    rl_generator_get_state(NULL, &seed, &offset);
+    assert_int_equal(offset, 3);
+    rl_checkpoint(seeding_fn, NULL, RL_TENSORS(x), &y, 1);
+    rl_manual_seed(6);
+    rl_gradients(RL_TENSORS(rl_sum(y)), RL_TENSORS(x), &g);
+    assert_true(rl_equal(g, rl_detach(y)));
+    rl_generator_get_state(NULL, &seed, &offset);
+    assert_int_equal(seed, 6);
+    assert_int_equal(offset, 0);
+}
+
 /* Outputs over memory that others have too ------------------------------------------------------------------------ */
 
 static rl_status same_fn(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
@@ -426,9 +460,9 @@ static void test_hooks_run_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_function),         TEST(test_function_errors), TEST(test_checkpoint),
-        TEST(test_checkpoint_twice), TEST(test_shared_outputs),  TEST(test_fuse),
-        TEST(test_fuse_errors),      TEST(test_hooks_run_once),
+        TEST(test_function),       TEST(test_function_errors), TEST(test_checkpoint), TEST(test_checkpoint_twice),
+        TEST(test_draws),          TEST(test_shared_outputs),  TEST(test_fuse),       TEST(test_fuse_errors),
+        TEST(test_hooks_run_once),
     };
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }

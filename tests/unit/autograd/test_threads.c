@@ -215,8 +215,59 @@ static void test_shared_view(void **state) {
     HAS(rl_grad(w), times, 2 * times, 3 * times, 4 * times);
 }
 
+/* A checkpoint draws in both of its runs, while another thread draws from the same generator: the second run repeats
+ * the first one's numbers, nobody else's are repeated. */
+static pthread_barrier_t may_draw, have_drawn;
+static double elsewhere[2];
+
+static void let_other_draw(void) {
+    pthread_barrier_wait(&may_draw);
+    pthread_barrier_wait(&have_drawn);
+}
+
+static rl_status noisy(rl_tensors in, rl_tensor **out, int64_t n_out, void *context) {
+    (void)n_out, (void)context;
+    rl_tensor *first = rl_rand(RL_DIMS(4), .dtype = RL_F64);
+    let_other_draw();
+    out[0] = rl_mul(rl_mul(in.data[0], first), rl_rand(RL_DIMS(4), .dtype = RL_F64));
+    return rl_error_status();
+}
+
+static void *draw_between(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 2; i++) {
+        RL_SCOPE();
+        pthread_barrier_wait(&may_draw);
+        elsewhere[i] = rl_item(rl_sum(rl_rand(RL_DIMS(64), .dtype = RL_F64)));
+        pthread_barrier_wait(&have_drawn);
+    }
+    return NULL;
+}
+
+static void test_draws(void **state) {
+    (void)state;
+    RL_SCOPE();
+    pthread_t thread;
+    rl_tensor *x = LEAF(1, 1, 1, 1), *y;
+    rl_manual_seed(3);
+    pthread_barrier_init(&may_draw, NULL, 2);
+    pthread_barrier_init(&have_drawn, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, draw_between, NULL), 0);
+    rl_checkpoint(noisy, NULL, RL_TENSORS(x), &y, 1);
+    rl_backward(rl_sum(y));
+    pthread_join(thread, NULL);
+    NO_ERROR();
+    assert_true(rl_equal(rl_grad(x), rl_detach(y)));
+    double after = rl_item(rl_sum(rl_rand(RL_DIMS(64), .dtype = RL_F64)));
+    assert_true(elsewhere[0] != elsewhere[1] && elsewhere[1] != after && elsewhere[0] != after);
+    uint64_t offset;
+    rl_generator_get_state(NULL, NULL, &offset);
+    assert_int_equal(offset, 2 * 1 + 3 * 16); /* the second run drew nothing */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(test_shared_leaf),    TEST(test_shared_graph),     TEST(test_handed_over),
-                                       TEST(test_made_elsewhere), TEST(test_walked_elsewhere), TEST(test_shared_view)};
+                                       TEST(test_made_elsewhere), TEST(test_walked_elsewhere), TEST(test_shared_view),
+                                       TEST(test_draws)};
     return finish(cmocka_run_group_tests(tests, NULL, NULL));
 }
