@@ -9,6 +9,7 @@
 
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/thread.h"
 
 static struct {
@@ -81,6 +82,7 @@ rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
     rl_thread *t = &rl_thread_;
     if (t->error_status != RL_OK)
         return t->error_status;
+    rl_locale_scope locale = rl_locale_begin();
     va_list again;
     va_copy(again, args);
     int length = vsnprintf(t->error_room, RL_ERROR_ROOM, format, args);
@@ -97,6 +99,7 @@ rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
         }
     }
     va_end(again);
+    rl_locale_end(&locale);
     t->error_status = status == RL_OK ? RL_INTERNAL : status;
     if (t->attempts == 0)
         call_handler(t);

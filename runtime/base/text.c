@@ -3,12 +3,36 @@
 #include "base/text.h"
 
 #include <assert.h>
+#include <locale.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+
+/* The C locale, kept once made; threads that make it at once are given the same by the C library, or lose one. */
+static locale_t c_locale(void) {
+    static _Atomic(locale_t) kept;
+    locale_t known = atomic_load_explicit(&kept, memory_order_acquire);
+    if (known)
+        return known;
+    locale_t made = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (atomic_compare_exchange_strong(&kept, &known, made))
+        return made;
+    if (made && made != known)
+        freelocale(made);
+    return known;
+}
+
+rl_locale_scope rl_locale_begin(void) {
+    return (rl_locale_scope){uselocale(c_locale())};
+}
+
+void rl_locale_end(const rl_locale_scope *scope) {
+    uselocale(scope->outer);
+}
 
 /* Makes room for `more` bytes and a NUL. */
 static bool reserve(rl_text *self, size_t more) {
@@ -45,6 +69,7 @@ void rl_text_add_bytes(rl_text *self, const char *bytes, size_t count) {
 }
 
 void rl_text_add(rl_text *self, const char *format, ...) {
+    RL_C_LOCALE();
     va_list args;
     va_start(args, format);
     int count = vsnprintf(NULL, 0, format, args);

@@ -20,6 +20,19 @@ void rl_text_add_excerpt(rl_text *self, const char *text, size_t limit);
 char *rl_text_take(rl_text *self);
 void rl_text_free(rl_text *self);
 
+/*
+ * Numbers in texts are written with a point, and read so, whatever the program's locale: until the enclosing brace
+ * ends, RL_C_LOCALE() gives the thread the C locale. To stand where floats are printed or read that files, other
+ * programs or the user's eyes are to see; rl_text_add and what makes errors have it.
+ */
+typedef struct rl_locale_scope {
+    void *outer;
+} rl_locale_scope;
+rl_locale_scope rl_locale_begin(void);
+void rl_locale_end(const rl_locale_scope *scope);
+#define RL_C_LOCALE()                                                                                                  \
+    __attribute__((cleanup(rl_locale_end), unused)) const rl_locale_scope rl_locale_scope_ = rl_locale_begin()
+
 /* True where all of it is well-formed UTF-8. */
 bool rl_text_is_utf8(const char *text);
 

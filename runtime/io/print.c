@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/format.h"
 #include "rushlight/autograd.h"
 #include "rushlight/device.h"
@@ -171,6 +172,7 @@ char *rl_tensor_to_string(const rl_tensor *self) {
     }
     printer made = {
         .tensor = self, .elements = {(rl_dtype)self->dtype, data}, .summarize = self->numel > SUMMARIZE_ABOVE};
+    RL_C_LOCALE();
     add_tensor(&made);
     rl_free(data);
     return rl_text_take(&made.text);

@@ -178,6 +178,7 @@ char *rl_module_to_string(const rl_module *self) {
         return NULL;
     if (!self)
         return rl_fail_null(RL_INVALID_ARGUMENT, "module_to_string: self is NULL");
+    RL_C_LOCALE(); /* for what describes a module, too */
     write_module(self, &text, 0);
     return rl_text_take(&text);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "ops/call.h"
 
 rl_record_hooks rl_record_hooks_;
@@ -21,6 +22,7 @@ const char *rl_call_name(const rl_call *call) {
 }
 
 rl_status rl_call_fail(const rl_call *call, rl_status status, const char *format, ...) {
+    RL_C_LOCALE();
     char sentence[1024];
     va_list args;
     va_start(args, format);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "ops/sample.h"
 
 typedef struct parser {
@@ -159,6 +160,7 @@ static rl_status parse_string(parser *self, rl_sample_item *item) {
 }
 
 static rl_status parse_number(parser *self, rl_sample_item *item) {
+    RL_C_LOCALE();
     size_t length = 0;
     while (is_word(self->at[length]) || (self->at[length] != '\0' && strchr(".-+", self->at[length])))
         length++;

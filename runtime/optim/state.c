@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/state.h"
 #include "optim/optimizer.h"
 #include "tensor/tensor.h"
@@ -70,6 +71,7 @@ static rl_status check_self(const rl_optimizer *self, const char *function) {
 }
 
 rl_status rl_optimizer_save(rl_optimizer *self, const char *path) {
+    RL_C_LOCALE();
     state all;
     char lr[NAME_ROOM];
     if (check_self(self, "optimizer_save") != RL_OK)
@@ -120,6 +122,7 @@ static rl_status read_head(const rl_optimizer *self, const rl_safetensors *file,
 }
 
 rl_status rl_optimizer_load(rl_optimizer *self, const char *path) {
+    RL_C_LOCALE();
     state all;
     double lr = 0.0;
     RL_SCOPE();
