@@ -31,3 +31,14 @@ rl_status rl_sized_fill(const char *function, void *out, const void *full, size_
     memcpy((char *)out + sizeof(size_t), (const char *)full + sizeof(size_t), bytes - sizeof(size_t));
     return RL_OK;
 }
+
+bool rl_sized_class(void *out, size_t out_size, const void *given, size_t required) {
+    size_t size = 0;
+    memset(out, 0, out_size);
+    if (given)
+        memcpy(&size, given, sizeof size);
+    if (size < required)
+        return false;
+    memcpy(out, given, size < out_size ? size : out_size);
+    return true;
+}

@@ -12,5 +12,8 @@
 rl_status rl_sized_take(const char *function, void *out, size_t out_size, const void *given);
 /* Copies `full`, of full_size bytes, to the struct of a caller; its struct_size stays. */
 rl_status rl_sized_fill(const char *function, void *out, const void *full, size_t full_size);
+/* Copies a class of functions that a caller gave to `out`, of out_size bytes: what its maker did not know of is zero
+ * there. False, with nothing but zeros, where it is NULL or ends within the first `required` bytes. */
+bool rl_sized_class(void *out, size_t out_size, const void *given, size_t required);
 
 #endif

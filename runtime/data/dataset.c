@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/dataset.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +9,20 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sized.h"
 #include "tensor/tensor.h"
 
 static void dataset_destroy(rl_object *object) {
     rl_dataset *self = (rl_dataset *)object;
-    if (self->klass->destroy)
-        self->klass->destroy(self->context);
+    if (self->klass.destroy)
+        self->klass.destroy(self->context);
     rl_free(self);
 }
 static const rl_object_class dataset_object_class = {"dataset", dataset_destroy};
 
 static rl_status dataset_check(const rl_dataset_class *klass, int64_t size, const rl_dataset_field *fields,
                                int64_t n_fields, size_t *sample_bytes) {
-    if (!klass || klass->struct_size < sizeof *klass || !klass->fetch)
+    if (!klass->fetch)
         return rl_fail(RL_INVALID_ARGUMENT, "dataset: the class must have struct_size and fetch");
     if (size < 0)
         return rl_fail(RL_INVALID_ARGUMENT, "dataset: size must not be negative, got %lld", (long long)size);
@@ -44,16 +46,18 @@ static rl_status dataset_check(const rl_dataset_class *klass, int64_t size, cons
 rl_dataset *rl_dataset_new(const rl_dataset_class *klass, void *context, int64_t size, const rl_dataset_field *fields,
                            int64_t n_fields) {
     rl_dataset *self = NULL;
+    rl_dataset_class known;
     size_t sample_bytes[RL_DATASET_FIELDS] = {0};
-    if (!rl_failed() && !dataset_check(klass, size, fields, n_fields, sample_bytes))
+    (void)rl_sized_class(&known, sizeof known, klass, offsetof(rl_dataset_class, fetch) + sizeof known.fetch);
+    if (!rl_failed() && !dataset_check(&known, size, fields, n_fields, sample_bytes))
         self = rl_alloc_zero(1, sizeof *self, "dataset");
     if (!self) {
-        if (klass && klass->destroy)
-            klass->destroy(context);
+        if (known.destroy)
+            known.destroy(context);
         return NULL;
     }
     rl_object_init(&self->object, &dataset_object_class);
-    self->klass = klass;
+    self->klass = known;
     self->context = context;
     self->size = size;
     self->n_fields = n_fields;
@@ -245,7 +249,7 @@ static rl_status slice_fetch(void *context, const int64_t *numbers, int64_t coun
         int64_t n = count - done < 256 ? count - done : 256;
         for (int64_t i = 0; i < n; i++)
             shifted[i] = numbers[done + i] + self->first;
-        status = self->whole->klass->fetch(self->whole->context, shifted, n, (void *const *)at, sentence, room);
+        status = self->whole->klass.fetch(self->whole->context, shifted, n, (void *const *)at, sentence, room);
         for (int64_t f = 0; f < self->whole->n_fields; f++)
             at[f] += (size_t)n * self->whole->sample_bytes[f];
     }

@@ -7,7 +7,7 @@
 
 struct rl_dataset {
     rl_object object;
-    const rl_dataset_class *klass;
+    rl_dataset_class klass; /* a copy: what its maker did not know of is NULL */
     void *context;
     int64_t size;
     int64_t n_fields;

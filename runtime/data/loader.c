@@ -115,7 +115,7 @@ static void batch_fetch(rl_loader *self, batch *out, const int64_t *numbers) {
             return;
         }
     }
-    if ((status = dataset->klass->fetch(dataset->context, numbers, out->count, out->fields, sentence, sizeof sentence)))
+    if ((status = dataset->klass.fetch(dataset->context, numbers, out->count, out->fields, sentence, sizeof sentence)))
         batch_fail(out, status, sentence[0] ? sentence : rl_status_text(status));
 }
 
@@ -243,7 +243,7 @@ static rl_tensor *batch_tensor(rl_loader *self, batch *made, int64_t f) {
 static rl_status hand_out(rl_loader *self, batch *made, rl_tensor **out_fields) {
     RL_SCOPE(); /* the loader owns the batch, whatever scope the caller is in */
     if (made->status)
-        return rl_fail(made->status, "loader: %s: %s", self->dataset->klass->name, made->sentence);
+        return rl_fail(made->status, "loader: %s: %s", self->dataset->klass.name, made->sentence);
     for (int64_t f = 0; f < self->dataset->n_fields; f++)
         self->current[f] = rl_retain(batch_tensor(self, made, f));
     batch_free(made);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nn/module.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sized.h"
 #include "base/text.h"
 #include "rushlight/autograd.h"
 #include "tensor/tensor.h"
@@ -27,14 +29,17 @@ rl_module *rl_module_new(const rl_module_class *klass) {
     rl_module *self;
     if (rl_failed())
         return NULL;
-    if (!klass || klass->struct_size < sizeof(rl_module_class) || !klass->name || !klass->forward)
+    rl_module_class known;
+    (void)rl_sized_class(&known, sizeof known, klass, offsetof(rl_module_class, forward) + sizeof known.forward);
+    if (!known.name || !known.forward)
         return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: the class must have struct_size, name and forward");
-    if (klass->data_bytes > SIZE_MAX / 2)
-        return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: data_bytes of %zu is too large", klass->data_bytes);
-    if (!(self = rl_alloc_zero(1, sizeof *self + klass->data_bytes, "module")))
+    if (known.data_bytes > SIZE_MAX / 2)
+        return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: data_bytes of %zu is too large", known.data_bytes);
+    if (!(self = rl_alloc_zero(1, sizeof *self + known.data_bytes, "module")))
         return NULL;
     rl_object_init(&self->object, &module_object_class);
-    self->klass = klass;
+    self->own_class = known;
+    self->klass = &self->own_class;
     self->training = true;
     return rl_object_own(self);
 }

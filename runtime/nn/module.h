@@ -15,7 +15,8 @@ typedef struct module_entry {
 
 struct rl_module {
     rl_object object;
-    const rl_module_class *klass;
+    const rl_module_class *klass; /* own_class, a copy: what its maker did not know of is NULL */
+    rl_module_class own_class;
     bool training;
     module_entry *entries; /* in the order of registration */
     int64_t n_entries, room;

@@ -20,7 +20,7 @@ typedef struct rl_dataset_field { /* one tensor of a sample, such as the image o
     int64_t shape[RL_MAX_DIMS]; /* of one sample */
 } rl_dataset_field;
 
-typedef struct rl_dataset_class { /* must outlive its datasets */
+typedef struct rl_dataset_class { /* is copied, but for the name, which must outlive its datasets */
     size_t struct_size;
     const char *name;
     /* Writes the samples of these numbers, one after another and row-major, to each field's memory. Runs on the

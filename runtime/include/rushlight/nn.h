@@ -195,7 +195,7 @@ RL_API rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count);
 
 /* Modules of one's own -------------------------------------------------------------------------------------------- */
 
-typedef struct rl_module_class { /* must outlive its modules */
+typedef struct rl_module_class { /* is copied, but for the name, which must outlive its modules */
     size_t struct_size;
     const char *name;  /* "Net" */
     size_t data_bytes; /* room for one's own data, zeroed: rl_module_data */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,6 +104,53 @@ static void test_forks(void **state) {
         assert_int_equal(epoch(loader, mine, &count), 5); /* and the parent goes on */
         assert_memory_equal(mine, got, sizeof got);
     }
+}
+
+/* Classes as a program has them that was built with a shorter header, at the end of their memory. */
+static int contexts_destroyed;
+static void count_context(void *context) {
+    (void)context;
+    contexts_destroyed++;
+}
+static rl_status zero_fetch(void *context, const int64_t *numbers, int64_t count, void *const *fields, char *sentence,
+                            size_t room) {
+    (void)context, (void)numbers, (void)sentence, (void)room;
+    memset(fields[0], 0, (size_t)count * sizeof(float));
+    return RL_OK;
+}
+
+static void test_short_classes(void **state) {
+    (void)state;
+    const rl_dataset_field field = {.dtype = RL_F32};
+    const rl_dataset_class whole = {sizeof whole, "zeros", zero_fetch, count_context};
+    static const size_t sizes[] = {sizeof(size_t), offsetof(rl_dataset_class, fetch),
+                                   offsetof(rl_dataset_class, destroy), sizeof whole};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        rl_scope scope = rl_scope_begin();
+        rl_dataset_class *class = malloc(sizes[i]);
+        assert_non_null(class);
+        memcpy(class, &whole, sizes[i]);
+        memcpy(class, &sizes[i], sizeof(size_t));
+        contexts_destroyed = 0;
+        rl_dataset *made = rl_dataset_new(class, NULL, 3, &field, 1);
+        free(class); /* it is copied */
+        if (i < 2) {
+            assert_null(made);
+            expect(RL_INVALID_ARGUMENT, "dataset: the class must have struct_size and fetch");
+        } else {
+            rl_tensor *x;
+            assert_true(rl_loader_next(rl_loader_new(made, .batch_size = 3), &x));
+            assert_true(rl_item(rl_sum(x)) == 0);
+        }
+        rl_scope_end(scope);
+        assert_int_equal(contexts_destroyed, i == 3);
+    }
+    contexts_destroyed = 0;
+    assert_null(rl_dataset_new(&whole, NULL, -1, &field, 1));
+    expect(RL_INVALID_ARGUMENT, "size must not be negative");
+    assert_null(rl_dataset_new(NULL, NULL, 1, &field, 1));
+    expect(RL_INVALID_ARGUMENT, "the class must have");
+    assert_int_equal(contexts_destroyed, 1);
 }
 
 static void test_drop_last(void **state) {
@@ -215,9 +263,13 @@ static void test_refuses(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_order),       cmocka_unit_test(test_forks),
-                                       cmocka_unit_test(test_drop_last),   cmocka_unit_test(test_shuffle),
-                                       cmocka_unit_test(test_leave_early), cmocka_unit_test(test_error_of_a_dataset),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_order),
+                                       cmocka_unit_test(test_forks),
+                                       cmocka_unit_test(test_short_classes),
+                                       cmocka_unit_test(test_drop_last),
+                                       cmocka_unit_test(test_shuffle),
+                                       cmocka_unit_test(test_leave_early),
+                                       cmocka_unit_test(test_error_of_a_dataset),
                                        cmocka_unit_test(test_refuses)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();

@@ -227,6 +227,34 @@ static void test_own_module(void **state) {
     expect(RL_DTYPE_MISMATCH, "whole");
 }
 
+/* A class as a program has it that was built with a shorter header, at the end of its memory. */
+static void test_short_classes(void **state) {
+    (void)state;
+    const rl_module_class whole = {
+        .struct_size = sizeof whole, .name = "Twice", .data_bytes = sizeof(twice_data), .forward = twice_forward};
+    static const size_t sizes[] = {sizeof(size_t), offsetof(rl_module_class, forward),
+                                   offsetof(rl_module_class, destroy), sizeof whole};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        RL_SCOPE();
+        rl_module_class *class = malloc(sizes[i]);
+        assert_non_null(class);
+        memcpy(class, &whole, sizes[i]);
+        memcpy(class, &sizes[i], sizeof(size_t));
+        rl_module *made = rl_module_new(class);
+        free(class); /* it is copied */
+        if (i < 2) {
+            assert_null(made);
+            expect(RL_INVALID_ARGUMENT, "the class must have struct_size, name and forward");
+            continue;
+        }
+        char *text = rl_module_to_string(made);
+        assert_string_equal(text, "Twice()");
+        free(text);
+        ((twice_data *)rl_module_data(made))->layer = rl_module_add(made, "layer", rl_nn_linear(2, 2));
+        assert_non_null(rl_module_forward(made, rl_ones(RL_DIMS(1, 2))));
+    }
+}
+
 /* State in files ----------------------------------------------------------------------------------------------------
  */
 
@@ -332,11 +360,12 @@ static int clean(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_linear, clean),      cmocka_unit_test_setup(test_conv, clean),
-        cmocka_unit_test_setup(test_activations, clean), cmocka_unit_test_setup(test_dropout, clean),
-        cmocka_unit_test_setup(test_tree, clean),        cmocka_unit_test_setup(test_own_module, clean),
-        cmocka_unit_test_setup(test_save_load, clean),   cmocka_unit_test_setup(test_move, clean),
-        cmocka_unit_test_setup(test_init, clean),        cmocka_unit_test_setup(test_without_memory, clean)};
+        cmocka_unit_test_setup(test_linear, clean),        cmocka_unit_test_setup(test_conv, clean),
+        cmocka_unit_test_setup(test_activations, clean),   cmocka_unit_test_setup(test_dropout, clean),
+        cmocka_unit_test_setup(test_tree, clean),          cmocka_unit_test_setup(test_own_module, clean),
+        cmocka_unit_test_setup(test_short_classes, clean), cmocka_unit_test_setup(test_save_load, clean),
+        cmocka_unit_test_setup(test_move, clean),          cmocka_unit_test_setup(test_init, clean),
+        cmocka_unit_test_setup(test_without_memory, clean)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
