@@ -22,22 +22,31 @@ static rl_status check_self(const rl_module *self, const char *name) {
 /* Walking
  * ---------------------------------------------------------------------------------------------------------------- */
 
-/* Calls visit for every parameter and buffer, depth first in the order of registration; stops at a failure. */
+/* Calls visit for every parameter and buffer, in PyTorch's order: a module's own parameters, its buffers, then what is
+ * below each child, all in the order of registration; stops at a failure. */
 typedef rl_status (*state_visit)(void *context, const char *prefix, const module_entry *entry);
 
+static rl_status walk(const rl_module *self, const char *prefix, state_visit visit, void *context);
+
+static rl_status walk_child(const module_entry *entry, const char *prefix, state_visit visit, void *context) {
+    rl_text below = {0};
+    rl_text_add(&below, "%s%s.", prefix, entry->name);
+    rl_status status = below.failed ? rl_fail(RL_OUT_OF_MEMORY, "out of memory for names of a module")
+                                    : walk(entry->object, below.data, visit, context);
+    rl_text_free(&below);
+    return status;
+}
+
 static rl_status walk(const rl_module *self, const char *prefix, state_visit visit, void *context) {
+    static const module_entry_kind order[] = {MODULE_PARAMETER, MODULE_BUFFER, MODULE_CHILD};
     rl_status status = RL_OK;
-    for (int64_t i = 0; i < self->n_entries && !status; i++) {
-        const module_entry *entry = &self->entries[i];
-        rl_text below = {0};
-        if (entry->kind != MODULE_CHILD) {
-            status = visit(context, prefix, entry);
-            continue;
+    for (int kind = 0; kind < 3; kind++) {
+        for (int64_t i = 0; i < self->n_entries && !status; i++) {
+            const module_entry *entry = &self->entries[i];
+            if (entry->kind == order[kind])
+                status = entry->kind == MODULE_CHILD ? walk_child(entry, prefix, visit, context)
+                                                     : visit(context, prefix, entry);
         }
-        rl_text_add(&below, "%s%s.", prefix, entry->name);
-        status = below.failed ? rl_fail(RL_OUT_OF_MEMORY, "out of memory for names of a module")
-                              : walk(entry->object, below.data, visit, context);
-        rl_text_free(&below);
     }
     return status;
 }
@@ -45,22 +54,23 @@ static rl_status walk(const rl_module *self, const char *prefix, state_visit vis
 /* Parameters, each once
  * ---------------------------------------------------------------------------------------------------- */
 
+static int64_t add_once(rl_tensor **out, int64_t room, int64_t have, rl_tensor *parameter) {
+    for (int64_t k = 0; k < have && k < room; k++)
+        if (out[k] == parameter)
+            return have;
+    if (have < room)
+        out[have] = parameter;
+    return have + 1;
+}
+
+/* In the order of walk. */
 static int64_t collect(const rl_module *self, rl_tensor **out, int64_t room, int64_t have) {
-    for (int64_t i = 0; i < self->n_entries; i++) {
-        const module_entry *entry = &self->entries[i];
-        bool known = false;
-        if (entry->kind == MODULE_CHILD)
-            have = collect(entry->object, out, room, have);
-        if (entry->kind != MODULE_PARAMETER)
-            continue;
-        for (int64_t k = 0; k < have && k < room && !known; k++)
-            known = out[k] == entry->object;
-        if (known)
-            continue;
-        if (have < room)
-            out[have] = entry->object;
-        have++;
-    }
+    for (int64_t i = 0; i < self->n_entries; i++)
+        if (self->entries[i].kind == MODULE_PARAMETER)
+            have = add_once(out, room, have, self->entries[i].object);
+    for (int64_t i = 0; i < self->n_entries; i++)
+        if (self->entries[i].kind == MODULE_CHILD)
+            have = collect(self->entries[i].object, out, room, have);
     return have;
 }
 

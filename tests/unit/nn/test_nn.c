@@ -227,6 +227,32 @@ static void test_own_module(void **state) {
     expect(RL_DTYPE_MISMATCH, "whole");
 }
 
+/* In whatever order they were registered, as PyTorch gives them: a module's own first, then the children's. */
+static void test_order(void **state) {
+    (void)state;
+    static const rl_module_class twice = {
+        .struct_size = sizeof twice, .name = "Twice", .data_bytes = sizeof(twice_data), .forward = twice_forward};
+    static const char *const want[] = {"scale", "shift", "count", "layer.weight", "layer.bias", "last.bias"};
+    RL_SCOPE();
+    rl_module *self = rl_module_new(&twice), *last = rl_module_new(&twice);
+    rl_module *layer = rl_module_add(self, "layer", rl_nn_linear(2, 2));
+    rl_module_add_buffer(self, "count", rl_zeros(RL_DIMS(1)));
+    rl_tensor *scale = rl_module_add_parameter(self, "scale", rl_ones(RL_DIMS(1)));
+    rl_module_add(self, "last", last);
+    rl_tensor *shift = rl_module_add_parameter(self, "shift", rl_ones(RL_DIMS(1)));
+    rl_tensor *bias = rl_module_add_parameter(last, "bias", rl_ones(RL_DIMS(1)));
+    rl_tensor *parameters[8], *tensors[8];
+    const char *names[8];
+    assert_int_equal(rl_module_parameters(self, parameters, 8), 5);
+    assert_ptr_equal(parameters[0], scale);
+    assert_ptr_equal(parameters[1], shift);
+    assert_ptr_equal(parameters[2], rl_module_tensor(layer, "weight"));
+    assert_ptr_equal(parameters[4], bias);
+    assert_int_equal(rl_module_state(self, names, tensors, 8), 6);
+    for (int i = 0; i < 6; i++)
+        assert_string_equal(names[i], want[i]);
+}
+
 /* A class as a program has it that was built with a shorter header, at the end of its memory. */
 static void test_short_classes(void **state) {
     (void)state;
@@ -360,12 +386,12 @@ static int clean(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_linear, clean),        cmocka_unit_test_setup(test_conv, clean),
-        cmocka_unit_test_setup(test_activations, clean),   cmocka_unit_test_setup(test_dropout, clean),
-        cmocka_unit_test_setup(test_tree, clean),          cmocka_unit_test_setup(test_own_module, clean),
-        cmocka_unit_test_setup(test_short_classes, clean), cmocka_unit_test_setup(test_save_load, clean),
-        cmocka_unit_test_setup(test_move, clean),          cmocka_unit_test_setup(test_init, clean),
-        cmocka_unit_test_setup(test_without_memory, clean)};
+        cmocka_unit_test_setup(test_linear, clean),      cmocka_unit_test_setup(test_conv, clean),
+        cmocka_unit_test_setup(test_activations, clean), cmocka_unit_test_setup(test_dropout, clean),
+        cmocka_unit_test_setup(test_tree, clean),        cmocka_unit_test_setup(test_own_module, clean),
+        cmocka_unit_test_setup(test_order, clean),       cmocka_unit_test_setup(test_short_classes, clean),
+        cmocka_unit_test_setup(test_save_load, clean),   cmocka_unit_test_setup(test_move, clean),
+        cmocka_unit_test_setup(test_init, clean),        cmocka_unit_test_setup(test_without_memory, clean)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
