@@ -70,13 +70,12 @@ static rl_status amin_lower(rl_call *call) {
     return lower_over_dims(call, RL_COMBINE_MIN);
 }
 
-/* gx[i] = g / n where x[i] is one of the n elements equal to y. NaN equals NaN here. */
-static rl_tensor *shared_among(rl_tensor *x, rl_tensor *y, rl_tensor *g, rl_ints dims) {
+rl_tensor *rl_shared_among(rl_tensor *x, rl_tensor *y, rl_tensor *g, rl_ints dims) {
     rl_tensor *equal = rl_logical_or(rl_eq(x, y), rl_logical_and(rl_ne(x, x), rl_ne(y, y)));
     return rl_only_where(equal, rl_div(g, rl_sum(equal, .dim = dims, .keepdim = true)));
 }
-VJP(full, shared_among(X, Y, G, RL_NO_DIMS))
-VJP(over_dims, shared_among(X, rl_unreduced(v, Y, 1, 2), rl_unreduced(v, G, 1, 2), rl_vjp_ints(v, 1)))
+VJP(full, rl_shared_among(X, Y, G, RL_NO_DIMS))
+VJP(over_dims, rl_shared_among(X, rl_unreduced(v, Y, 1, 2), rl_unreduced(v, G, 1, 2), rl_vjp_ints(v, 1)))
 
 static const rl_sample full_samples[] = {
     {"d[3,4]"}, {"d[]"}, {"d[5,7]t"}, {"d[33]s"}, {"n[4]e", .no_gradcheck = true, .why = "the elements are equal"},

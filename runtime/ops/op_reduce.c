@@ -337,9 +337,18 @@ const rl_op_def rl_op_def_prod = {
 
 /* any, all, count_nonzero ----------------------------------------------------------------------------------------- */
 
-/* Truths are bool, but of uint8, where PyTorch keeps uint8. */
+/* Truths are bool, but of uint8, where PyTorch keeps uint8. Over an empty list of dimensions, which other reductions
+ * take for all, they are those of each element. */
+static bool no_dims(const rl_call *call) {
+    return call->args[1].kind == RL_VALUE_INTS && call->args[1].as.ints.count == 0;
+}
 static rl_status truth_infer(rl_call *call) {
-    return rl_infer_reduced(call, 1, 2, rl_arg_tensor(call, 0)->dtype == RL_U8 ? RL_U8 : RL_BOOL);
+    const rl_tensor *self = rl_arg_tensor(call, 0);
+    rl_dtype dtype = self->dtype == RL_U8 ? RL_U8 : RL_BOOL;
+    if (!no_dims(call))
+        return rl_infer_reduced(call, 1, 2, dtype);
+    rl_meta_set(&call->meta[0], dtype, self->storage->device, self->ndim, self->shape);
+    return RL_OK;
 }
 
 /* 1 where the input is not 0. */
@@ -352,16 +361,34 @@ static void write_is_positive(rl_builder *b, uint32_t key) {
     rl_build_output(b, GT(x, NUM(x, 0)), rl_key_out(key));
 }
 
-static rl_status any_lower(rl_call *call) {
-    return reduce_plainly(call, write_truth, RL_COMBINE_MAX, write_is_positive, 0);
-}
-static rl_status all_lower(rl_call *call) {
-    return reduce_plainly(call, write_truth, RL_COMBINE_MIN, write_is_positive, 0);
+static rl_status truth_of_each(rl_call *call) {
+    rl_tensor *truth = rl_ne(rl_arg_tensor(call, 0), 0);
+    truth = truth ? rl_to(truth, .dtype = (rl_dtype)call->results[0]->dtype) : NULL;
+    return truth ? rl_move(rl_call_name(call), call->results[0], truth) : rl_error_status();
 }
 
-static const rl_sample truth_samples[] = {
-    {"b[3,4]"},     {"b[3,4], 1"}, {"b[2,3,4], [0,2], true"}, {"b[]"},    {"b[0,3]"}, {"b[0,3], 0"},
-    {"b[5,7]t, 0"}, {"f[33]s"},    {"i32[3,4], 0"},           {"u8[4]e"}, {0}};
+static rl_status any_lower(rl_call *call) {
+    return no_dims(call) ? truth_of_each(call)
+                         : reduce_plainly(call, write_truth, RL_COMBINE_MAX, write_is_positive, 0);
+}
+static rl_status all_lower(rl_call *call) {
+    return no_dims(call) ? truth_of_each(call)
+                         : reduce_plainly(call, write_truth, RL_COMBINE_MIN, write_is_positive, 0);
+}
+
+static const rl_sample truth_samples[] = {{"b[3,4]"},
+                                          {"b[3,4], 1"},
+                                          {"b[2,3,4], [0,2], true"},
+                                          {"b[]"},
+                                          {"b[0,3]"},
+                                          {"b[0,3], 0"},
+                                          {"b[5,7]t, 0"},
+                                          {"f[33]s"},
+                                          {"i32[3,4], 0"},
+                                          {"u8[4]e"},
+                                          {"n[3,4], []"},
+                                          {"u8[0,3], []"},
+                                          {0}};
 
 const rl_op_def rl_op_def_any = {
     .schema = "any(Tensor self, int[1]? dim=None, bool keepdim=False) -> Tensor",

@@ -36,6 +36,8 @@ void rl_write_mean(rl_builder *b, uint32_t key);
 /* t, a result (or its gradient) of the reduction that v is of, with the reduced dimensions as 1, so that it broadcasts
  * to the argument. */
 rl_tensor *rl_unreduced(rl_vjp *v, rl_tensor *t, int dim_arg, int keepdim_arg);
+/* gx[i] = g / n where x[i] is one of the n elements equal to y, the result over dims. NaN equals NaN here. */
+rl_tensor *rl_shared_among(rl_tensor *x, rl_tensor *y, rl_tensor *g, rl_ints dims);
 int64_t rl_vjp_reduced_count(rl_vjp *v, int dim_arg);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sorting, and what follows from it. NaN is greater than all; equal elements keep their order. */
+#include <math.h>
 #include <string.h>
 
 #include "ops/op_reduce.h"
@@ -197,23 +198,44 @@ static rl_tensor *median_place(rl_tensor *self, int64_t dim) {
     return rl_gather(order, dim, place);
 }
 
-static rl_status median_lower(rl_call *call) {
-    rl_tensor *self = rl_arg_tensor(call, 0);
-    if (self->numel == 0)
+static rl_status median_infer(rl_call *call) {
+    const rl_tensor *self = rl_arg_tensor(call, 0);
+    if (self->numel == 0 && !rl_dtype_is_float((rl_dtype)self->dtype))
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "self has no elements to choose from");
-    rl_tensor *flat = rl_reshape(self, RL_DIMS(-1));
-    if (flat != NULL)
-        call->results[0] = rl_reshape(rl_gather(flat, 0, median_place(flat, 0)), RL_NO_DIMS);
-    return rl_error_status();
+    return rl_infer_reduced(call, -1, -1, (rl_dtype)self->dtype);
 }
-static const rl_sample median_samples[] = {{"d[3,4]"}, {"d[3,3]"}, {"d[]"}, {"d[5,7]t"}, {"d[33]s"}, {0}};
-static const rl_bad median_bad[] = {{"f[0]", RL_INVALID_ARGUMENT, "no elements"}, {0}};
+
+static rl_status median_lower(rl_call *call) {
+    rl_tensor *self = rl_arg_tensor(call, 0), *flat = rl_reshape(self, RL_DIMS(-1));
+    if (flat == NULL)
+        return rl_error_status();
+    rl_tensor *value = self->numel == 0 ? rl_full_like(call->results[0], NAN)
+                                        : rl_reshape(rl_gather(flat, 0, median_place(flat, 0)), RL_NO_DIMS);
+    return value ? rl_move(rl_call_name(call), call->results[0], value) : rl_error_status();
+}
+/* gx[i] = g / n where x[i] is one of the n elements equal to y */
+VJP(median, rl_shared_among(X, Y, G, RL_NO_DIMS))
+
+static const rl_sample median_samples[] = {{"d[3,4]"},
+                                           {"d[3,3]"},
+                                           {"d[]"},
+                                           {"d[5,7]t"},
+                                           {"d[33]s"},
+                                           {"f[0,3]"},
+                                           {"n[3,4]", .no_gradcheck = true, .why = "elements are equal"},
+                                           {0}};
+static const rl_bad median_bad[] = {
+    {"i64[0]", RL_INVALID_ARGUMENT, "no elements"}, {"None", RL_INVALID_ARGUMENT, "self"}, {0}};
 
 const rl_op_def rl_op_def_median = {
     .schema = "median(Tensor self) -> Tensor",
-    .doc = "y = the element in the middle of all in order, the lower of two; NaN where there is one",
-    .flags = RL_OP_COMPOSITE,
+    .doc = "y = the element in the middle of all in order, the lower of two; NaN where there is one, or nothing at all",
+    .note = "The gradient is shared among equals.",
+    .flags = RL_OP_ROWS,
+    .saves = RL_SAVE_IN(0) | RL_SAVE_OUT(0),
+    .infer = median_infer,
     .lower = median_lower,
+    .vjp = median_vjp,
     .samples = median_samples,
     .bad = median_bad,
 };

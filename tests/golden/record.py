@@ -163,8 +163,8 @@ sum f[2,3] | f[2,3], 1 | f[2,3,2], [0,2], true | i64[3] | b[5] | f[2,3]t, 0 | f1
 nansum f[2,3]
 mean f[2,3] | f[2,3], 0, true | i64[4], dtype=float32
 prod p[2,3] | p[2,3], 1 | i64[4]
-any b[2,3] | b[2,3], 1
-all b[2,3] | f[2,3], 1
+any b[2,3] | b[2,3], 1 | n[2,3], []
+all b[2,3] | f[2,3], 1 | n[2,3], []
 count_nonzero i64[2,3] | i64[2,3], 1
 max d[2,3]
 min d[2,3]t

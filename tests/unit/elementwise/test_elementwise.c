@@ -262,6 +262,9 @@ static void test_nan_and_infinities(void **state) {
     assert_integers(rl_isfinite(a), RL_BOOL, (const int64_t[]){0, 0, 0, 1, 1}, 5);
     assert_integers(rl_signbit(a), RL_BOOL, (const int64_t[]){signbit(NAN) != 0, 0, 1, 1, 0}, 5);
     assert_integers(rl_eq(a, a), RL_BOOL, (const int64_t[]){0, 1, 1, 1, 1}, 5);
+    rl_tensor *one = floats((const float[]){INFINITY, NAN, NAN, -INFINITY}, 4);
+    rl_tensor *other = floats((const float[]){NAN, INFINITY, 1, NAN}, 4);
+    assert_floats(rl_hypot(one, other), (const float[]){INFINITY, INFINITY, NAN, INFINITY}, 4);
 }
 
 static void test_rounded_division(void **state) {
@@ -384,6 +387,61 @@ static void test_promotion(void **state) {
     expect(RL_DTYPE_MISMATCH, "bitwise_and: self and other must be of integer dtypes or bool");
 }
 
+/* Numbers outside the range of a narrow dtype, with PyTorch's answers. */
+static void test_numbers_wrap(void **state) {
+    (void)state;
+    RL_SCOPE();
+    const int64_t given[] = {1, 100, 200, 255};
+    rl_tensor *a = rl_to(rl_tensor_from_data(given, RL_DIMS(4), RL_I64, NULL), .dtype = RL_U8);
+    assert_integers(rl_remainder(a, -3), RL_U8, (const int64_t[]){1, 100, 200, 2}, 4);
+    assert_integers(rl_fmod(a, -3), RL_U8, (const int64_t[]){1, 100, 200, 2}, 4);
+    assert_integers(rl_fmod(a, 300), RL_U8, (const int64_t[]){1, 12, 24, 35}, 4);
+    assert_integers(rl_remainder(a, 1000), RL_U8, (const int64_t[]){1, 100, 200, 23}, 4);
+    assert_integers(rl_floor_divide(a, -3), RL_U8, (const int64_t[]){0, 0, 0, 1}, 4);
+    assert_integers(rl_floor_divide(a, 300), RL_U8, (const int64_t[]){0, 2, 4, 5}, 4);
+    assert_integers(rl_add(a, 300), RL_U8, (const int64_t[]){45, 144, 244, 43}, 4);
+    assert_integers(rl_mul(a, -3), RL_U8, (const int64_t[]){253, 212, 168, 3}, 4);
+    assert_integers(rl_eq(a, -1), RL_BOOL, (const int64_t[]){0, 0, 0, 1}, 4);
+    assert_integers(rl_lt(a, 300), RL_BOOL, (const int64_t[]){1, 0, 0, 0}, 4);
+    assert_integers(rl_gt(a, -3), RL_BOOL, (const int64_t[]){0, 0, 0, 1}, 4);
+    assert_integers(rl_bitwise_and(a, 300), RL_U8, (const int64_t[]){0, 36, 8, 44}, 4);
+    assert_integers(rl_bitwise_left_shift(a, 256), RL_U8, given, 4);
+    assert_integers(rl_clamp(a, .min = RL_VALUE(-3)), RL_U8, given, 4); /* bounds do not */
+    rl_tensor *bytes =
+        rl_to(rl_tensor_from_data((const int64_t[]){1, 100, -128}, RL_DIMS(3), RL_I64, NULL), .dtype = RL_I8);
+    assert_integers(rl_remainder(bytes, 200), RL_I8, (const int64_t[]){-55, -12, -16}, 3);
+    assert_integers(rl_div(bytes, 200, .rounding_mode = "trunc"), RL_I8, (const int64_t[]){0, -1, 2}, 3);
+    assert_integers(rl_floor_divide(bytes, -200), RL_I8, (const int64_t[]){0, 1, -3}, 3);
+    assert_integers(rl_lt(bytes, 200), RL_BOOL, (const int64_t[]){0, 0, 1}, 3);
+    assert_integers(rl_remainder(bytes, rl_full(RL_NO_DIMS, 200)), RL_I8, (const int64_t[]){-55, -12, -16}, 3);
+}
+
+static void test_medians(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *ties = rl_requires_grad(floats((const float[]){1, 3, 2, 2, 2, 5}, 6), true);
+    rl_backward(rl_median(ties));
+    assert_floats(rl_grad(ties), (const float[]){0, 0, 1 / 3.0f, 1 / 3.0f, 1 / 3.0f, 0}, 6);
+    rl_tensor *nans = rl_requires_grad(floats((const float[]){1, NAN, 2, NAN}, 4), true);
+    rl_backward(rl_median(nans));
+    assert_floats(rl_grad(nans), (const float[]){0, 0.5f, 0, 0.5f}, 4);
+    rl_tensor *none = rl_requires_grad(rl_zeros(RL_DIMS(0)), true), *middle = rl_median(none);
+    assert_floats(rl_detach(middle), (const float[]){NAN}, 1);
+    rl_backward(middle);
+    assert_int_equal(rl_tensor_numel(rl_grad(none)), 0);
+}
+
+static void test_truths_of_each(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *a = floats((const float[]){1, 0, NAN}, 3);
+    assert_integers(rl_all(a, .dim = RL_NO_DIMS), RL_BOOL, (const int64_t[]){1, 0, 1}, 3);
+    assert_integers(rl_any(a, .dim = RL_NO_DIMS, .keepdim = true), RL_BOOL, (const int64_t[]){1, 0, 1}, 3);
+    assert_integers(rl_any(rl_full(RL_DIMS(2), 2, .dtype = RL_U8), .dim = RL_NO_DIMS), RL_U8, (const int64_t[]){1, 1},
+                    2);
+    assert_integers(rl_all(a), RL_BOOL, (const int64_t[]){0}, 1);
+}
+
 static void test_creation(void **state) {
     (void)state;
     RL_SCOPE();
@@ -472,6 +530,9 @@ int main(void) {
         cmocka_unit_test(test_integer_powers),
         cmocka_unit_test(test_large_integer_powers),
         cmocka_unit_test(test_ldexp),
+        cmocka_unit_test(test_numbers_wrap),
+        cmocka_unit_test(test_medians),
+        cmocka_unit_test(test_truths_of_each),
         cmocka_unit_test(test_promotion),
         cmocka_unit_test(test_creation),
         cmocka_unit_test(test_copies),
