@@ -57,6 +57,34 @@ static rl_status bad(const rl_safetensors *self, rl_status status, const char *n
     return status;
 }
 
+/* What the parser lets pass though it is no JSON, or does not show: control characters and U+0000 in strings, which
+ * would end a name early, and within lists numbers that are not written as plain whole ones. NULL where there is none.
+ */
+static const char *find_oddity(const char *header, size_t length, size_t *out_at) {
+    int lists = 0;
+    bool within = false; /* a string */
+    for (size_t i = 0; i < length; *out_at = ++i) {
+        char c = header[i];
+        if (within && c == '\\') {
+            if (length - i >= 6 && memcmp(header + i, "\\u0000", 6) == 0)
+                return "a text in its header holds U+0000";
+            i++;
+        } else if (within && (unsigned char)c < 32) {
+            return "a text in its header holds a control character";
+        } else if (c == '"') {
+            within = !within;
+        } else if (!within && strchr("[]", c) && c) {
+            lists += c == '[' ? 1 : -1;
+        } else if (!within && lists > 0 && strchr("+-.0123456789", c) && c) {
+            size_t digits = strspn(header + i, "0123456789");
+            if (digits == 0 || (digits > 1 && c == '0') || strchr("+-.eE", header[i + digits]))
+                return "a size or offset in its header is not written as a whole number";
+            i += digits - 1;
+        }
+    }
+    return NULL;
+}
+
 /* A whole number that a double holds exactly; false for anything else. */
 static bool whole(const cJSON *item, uint64_t *out) {
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0 && item->valuedouble <= 0x1p53))
@@ -101,9 +129,23 @@ static rl_status parse_offsets(const rl_safetensors *self, const cJSON *pair, fi
     return RL_OK;
 }
 
+/* Of two values under one key it would depend on the reader which counts. */
+static const char *find_doubled(const cJSON *object) {
+    static const char *const keys[] = {"dtype", "shape", "data_offsets"};
+    int seen[3] = {0};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object) {
+        for (int k = 0; k < 3; k++)
+            if (item->string && strcmp(item->string, keys[k]) == 0 && seen[k]++ > 0)
+                return keys[k];
+    }
+    return NULL;
+}
+
 static rl_status parse_tensor(rl_safetensors *self, const cJSON *item) {
     file_entry *entry = &self->entries[self->n_entries];
     const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
+    const char *doubled = find_doubled(item);
     uint64_t bytes = 0;
     if (!rl_text_is_utf8(item->string))
         return bad(self, RL_BAD_FORMAT, item->string, "the name is not UTF-8");
@@ -113,6 +155,8 @@ static rl_status parse_tensor(rl_safetensors *self, const cJSON *item) {
     self->by_name[self->n_entries++] = entry;
     if (!cJSON_IsObject(item))
         return bad(self, RL_BAD_FORMAT, entry->name, "must be an object with dtype, shape and data_offsets");
+    if (doubled)
+        return bad(self, RL_BAD_FORMAT, entry->name, "%s is there twice", doubled);
     if (!cJSON_IsString(dtype))
         return bad(self, RL_BAD_FORMAT, entry->name, "dtype must be a string");
     entry->dtype = dtype_of(dtype->valuestring);
@@ -121,6 +165,27 @@ static rl_status parse_tensor(rl_safetensors *self, const cJSON *item) {
     rl_status status = parse_shape(self, cJSON_GetObjectItemCaseSensitive(item, "shape"), entry, &bytes);
     if (status == RL_OK)
         status = parse_offsets(self, cJSON_GetObjectItemCaseSensitive(item, "data_offsets"), entry, bytes);
+    return status;
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Keys of the metadata are unique. */
+static rl_status check_keys(const rl_safetensors *self) {
+    size_t count = (size_t)self->n_metadata;
+    const char **keys = rl_alloc_zero(count + 1, sizeof *keys, "metadata");
+    if (keys == NULL)
+        return rl_error_status();
+    for (size_t i = 0; i < count; i++)
+        keys[i] = self->metadata[i].key;
+    qsort((void *)keys, count, sizeof *keys, by_text);
+    rl_status status = RL_OK;
+    for (size_t i = 1; i < count && status == RL_OK; i++)
+        if (strcmp(keys[i - 1], keys[i]) == 0)
+            status = bad(self, RL_BAD_FORMAT, NULL, "__metadata__ has '%.64s' twice", keys[i]);
+    rl_free((void *)keys);
     return status;
 }
 
@@ -140,7 +205,7 @@ static rl_status parse_metadata(rl_safetensors *self, const cJSON *object) {
         if (line->key == NULL || line->value == NULL)
             return rl_error_status();
     }
-    return RL_OK;
+    return check_keys(self);
 }
 
 static int by_begin(const void *a, const void *b) {
@@ -213,5 +278,7 @@ rl_status safetensors_parse(rl_safetensors *self, const char *header, size_t len
     else
         status = parse_root(self, root);
     cJSON_Delete(root);
-    return status;
+    size_t at = 0;
+    const char *oddity = status == RL_OK ? find_oddity(header, length, &at) : NULL;
+    return oddity ? bad(self, RL_BAD_FORMAT, NULL, "%s (at byte %zu)", oddity, at) : status;
 }
