@@ -59,13 +59,14 @@ static rl_status init(void) {
 static void shutdown(void) {
     od_plans_shutdown();
     od_prepared_clear(&od_convs);
-    od_gemm_shutdown();
+    od_library_shutdown();
 }
 
 static rl_status after_fork(void) {
     od_stay_alone();
     od_plans_forked();
-    od_gemm_forked();
+    od_prepared_forked(&od_convs);
+    od_library_forked();
     return RL_OK;
 }
 

@@ -8,18 +8,20 @@
 #include <string.h>
 
 struct od_gemm {
-    od_gemm_shape shape;
+    od_prepared base;
+    od_gemm_shape shape; /* the key */
     dnnl_primitive_desc_t description;
     dnnl_primitive_t primitive; /* NULL: the library has only a slow way */
     const_dnnl_memory_desc_t scratch;
     od_launcher launcher;
-    od_gemm *next;
 };
 
-#define BUCKETS 256
-static od_gemm *buckets[BUCKETS];
+static rl_status make(od_prepared *entry);
+static void drop(od_prepared *entry);
+od_prepared_table od_gemms = OD_PREPARED_TABLE(od_gemm, od_gemm_shape, 1024, make, drop);
+
 static dnnl_engine_t engine;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER, engine_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t engine_lock = PTHREAD_MUTEX_INITIALIZER;
 
 dnnl_engine_t od_engine(void) {
     pthread_mutex_lock(&engine_lock);
@@ -106,62 +108,73 @@ static dnnl_memory_desc_t describe(int32_t dtype, int64_t rows, int64_t cols, in
     return dnnl_memory_desc_create_with_strides(&desc, 2, dims, type, strides) == dnnl_success ? desc : NULL;
 }
 
-static void make(od_gemm *self) {
+/* The slow way that the library has for everything is as good as none. */
+static dnnl_status_t make_primitive(od_gemm *self, const_dnnl_memory_desc_t a, const_dnnl_memory_desc_t b,
+                                    const_dnnl_memory_desc_t c, const_dnnl_primitive_attr_t attr) {
+    const char *name = "ref";
+    dnnl_status_t status = dnnl_matmul_primitive_desc_create(&self->description, od_engine(), a, b, NULL, c, attr);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_query(self->description, dnnl_query_impl_info_str, 0, (void *)&name);
+    if (status != dnnl_success || strncmp(name, "ref", 3) == 0)
+        return status;
+    status = dnnl_primitive_create(&self->primitive, self->description);
+    if (status != dnnl_success)
+        return status;
+    self->scratch = dnnl_primitive_desc_query_md(self->description, dnnl_query_scratchpad_md, 0);
+    self->launcher.primitive = self->primitive;
+    od_launcher_add(&self->launcher, DNNL_ARG_SRC,
+                    dnnl_primitive_desc_query_md(self->description, dnnl_query_src_md, 0));
+    od_launcher_add(&self->launcher, DNNL_ARG_WEIGHTS,
+                    dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 0));
+    od_launcher_add(&self->launcher, DNNL_ARG_DST,
+                    dnnl_primitive_desc_query_md(self->description, dnnl_query_dst_md, 0));
+    od_launcher_add(&self->launcher, DNNL_ARG_SCRATCHPAD, self->scratch);
+    return dnnl_success;
+}
+
+/* That there is no fast way is kept like a product; that there was no memory is not. */
+static rl_status make(od_prepared *entry) {
+    od_gemm *self = (od_gemm *)(void *)entry;
     const od_gemm_shape *s = &self->shape;
     dnnl_memory_desc_t a = describe(s->dtype, s->m, s->k, s->a_row, s->a_col);
     dnnl_memory_desc_t b = describe(s->dtype, s->k, s->n, s->b_row, s->b_col);
     dnnl_memory_desc_t c = describe(s->wide ? RL_F32 : s->dtype, s->m, s->n, s->c_row, 1);
     dnnl_primitive_attr_t attr = NULL;
-    const char *name = "ref";
-    /* Scratch of our own: the library's belongs to the thread that made the primitive. */
-    if (a != NULL && b != NULL && c != NULL && dnnl_primitive_attr_create(&attr) == dnnl_success &&
-        dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
-        dnnl_matmul_primitive_desc_create(&self->description, engine, a, b, NULL, c, attr) == dnnl_success &&
-        dnnl_primitive_desc_query(self->description, dnnl_query_impl_info_str, 0, (void *)&name) == dnnl_success &&
-        strncmp(name, "ref", 3) != 0) {
-        if (dnnl_primitive_create(&self->primitive, self->description) != dnnl_success)
-            self->primitive = NULL;
-        self->scratch = dnnl_primitive_desc_query_md(self->description, dnnl_query_scratchpad_md, 0);
-        self->launcher.primitive = self->primitive;
-        od_launcher_add(&self->launcher, DNNL_ARG_SRC,
-                        dnnl_primitive_desc_query_md(self->description, dnnl_query_src_md, 0));
-        od_launcher_add(&self->launcher, DNNL_ARG_WEIGHTS,
-                        dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 0));
-        od_launcher_add(&self->launcher, DNNL_ARG_DST,
-                        dnnl_primitive_desc_query_md(self->description, dnnl_query_dst_md, 0));
-        od_launcher_add(&self->launcher, DNNL_ARG_SCRATCHPAD, self->scratch);
-    }
+    const od_library_state saved = od_library_begin(); /* it is going to run on one thread */
+    dnnl_status_t status = dnnl_out_of_memory;
+    if (a != NULL && b != NULL && c != NULL && od_engine() != NULL)
+        status = dnnl_primitive_attr_create(&attr);
+    if (status == dnnl_success) /* scratch of our own: the library's belongs to the thread that made the primitive */
+        status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success)
+        status = make_primitive(self, a, b, c, attr);
+    if (status != dnnl_success)
+        self->primitive = NULL;
+    od_library_end(&saved);
     (void)dnnl_primitive_attr_destroy(attr);
     (void)dnnl_memory_desc_destroy(a);
     (void)dnnl_memory_desc_destroy(b);
     (void)dnnl_memory_desc_destroy(c);
+    return status == dnnl_out_of_memory ? RL_OUT_OF_MEMORY : RL_OK;
 }
 
-static uint64_t hash_of(const od_gemm_shape *shape) {
-    const int64_t parts[] = {shape->m,     shape->n,     shape->k,     shape->a_row, shape->a_col,
-                             shape->b_row, shape->b_col, shape->c_row, shape->dtype, shape->wide};
-    uint64_t hash = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        hash = (hash ^ (uint64_t)parts[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
-    return hash;
+static void drop(od_prepared *entry) {
+    od_gemm *self = (od_gemm *)(void *)entry;
+    od_launcher_clear(&self->launcher);
+    (void)dnnl_primitive_destroy(self->primitive);
+    (void)dnnl_primitive_desc_destroy(self->description);
 }
 
-od_gemm *od_gemm_prepare(const od_gemm_shape *shape) {
-    od_gemm **bucket = &buckets[hash_of(shape) % BUCKETS];
-    pthread_mutex_lock(&lock);
-    od_gemm *found = *bucket;
-    while (found != NULL && memcmp(&found->shape, shape, sizeof *shape) != 0)
-        found = found->next;
-    if (found == NULL && od_engine() != NULL && (found = calloc(1, sizeof *found)) != NULL) {
-        const od_library_state saved = od_library_begin(); /* it is going to run on one thread */
-        found->shape = *shape;
-        make(found);
-        od_library_end(&saved);
-        found->next = *bucket;
-        *bucket = found;
-    }
-    pthread_mutex_unlock(&lock);
-    return found != NULL && found->primitive != NULL ? found : NULL;
+od_gemm *od_gemm_take(const od_gemm_shape *shape) {
+    od_gemm *found = (od_gemm *)(void *)od_prepared_take(&od_gemms, shape);
+    if (found == NULL || found->primitive != NULL)
+        return found;
+    od_prepared_give(&od_gemms, &found->base);
+    return NULL;
+}
+
+void od_gemm_give(od_gemm *self) {
+    od_prepared_give(&od_gemms, self ? &self->base : NULL);
 }
 
 size_t od_gemm_scratch(const od_gemm *self) {
@@ -172,21 +185,13 @@ rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch) {
     return od_launcher_run(&self->launcher, (void *const[]){a, b, c, scratch}, 1);
 }
 
-/* What another thread was about to add is lost; what stands in the table is good. */
-void od_gemm_forked(void) {
-    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+void od_library_forked(void) {
+    engine_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    od_prepared_forked(&od_gemms);
 }
 
-void od_gemm_shutdown(void) {
-    for (int i = 0; i < BUCKETS; i++)
-        while (buckets[i] != NULL) {
-            od_gemm *next = buckets[i]->next;
-            od_launcher_clear(&buckets[i]->launcher);
-            (void)dnnl_primitive_destroy(buckets[i]->primitive);
-            (void)dnnl_primitive_desc_destroy(buckets[i]->description);
-            free(buckets[i]);
-            buckets[i] = next;
-        }
+void od_library_shutdown(void) {
+    od_prepared_clear(&od_gemms);
     (void)dnnl_engine_destroy(engine);
     engine = NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oneDNN's matmul primitive for half floats, where the machine multiplies them itself: prepared once for each size and
- * layout, kept until shutdown. f32 goes to dnnl_sgemm, which needs no preparation.
+ * oneDNN's matmul primitive for half floats, where the machine multiplies them itself: prepared for each size and
+ * layout, and kept for some time. f32 goes to dnnl_sgemm, which needs no preparation.
  */
 #ifndef RUSHLIGHT_BACKENDS_ONEDNN_LIBRARY_H
 #define RUSHLIGHT_BACKENDS_ONEDNN_LIBRARY_H
@@ -9,6 +9,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "backend.h"
+#include "prepared.h"
 
 /* The library's processor; NULL where it could not be had. Any thread. */
 dnnl_engine_t od_engine(void);
@@ -40,14 +41,16 @@ typedef struct od_gemm od_gemm;
 int od_gemm_takes(rl_dtype dtype);
 /* True where sgemm packs its operands itself, false where it reads them in place. */
 int od_sgemm_copies(void);
-/* The prepared product; NULL where the library has only a slow way or no memory. Any thread, outside a parallel
- * region. */
-od_gemm *od_gemm_prepare(const od_gemm_shape *shape);
+/* The prepared product, to be given back; NULL where the library has only a slow way or no memory. Any thread, outside
+ * a parallel region. */
+od_gemm *od_gemm_take(const od_gemm_shape *shape);
+void od_gemm_give(od_gemm *self); /* takes NULL */
+extern od_prepared_table od_gemms;
 /* Bytes that od_gemm_run wants as scratch. */
 size_t od_gemm_scratch(const od_gemm *self);
 /* On the calling thread alone. */
 rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch);
-void od_gemm_shutdown(void);
-void od_gemm_forked(void); /* in a child made by fork */
+void od_library_shutdown(void);
+void od_library_forked(void); /* in a child made by fork */
 
 #endif

@@ -321,6 +321,11 @@ static matrix regular(const matrix *x, int64_t rows, int64_t cols, int packed) {
                                  : (matrix){NULL, 1, l.leading};
 }
 
+static void give_halves(od_gemm *gemm[2][2]) {
+    for (int i = 0; i < 4; i++)
+        od_gemm_give(gemm[i / 2][i % 2]);
+}
+
 /* Prepares the primitives of all blocks; leaves the product to sgemm where one of them cannot be had. */
 static void prepare_halves(product *self) {
     const double alpha = self->args->alpha, beta = self->args->beta;
@@ -329,7 +334,7 @@ static void prepare_halves(product *self) {
     const int wide = alpha != 1.0 || beta != 0.0 || lc.leading == 0 || lc.transposed != 'N';
     const int64_t last_m = self->m - (self->blocks_m - 1) * self->block_m;
     const int64_t last_n = self->n - (self->blocks_n - 1) * self->block_n;
-    od_gemm *gemm[2][2];
+    od_gemm *gemm[2][2] = {{NULL, NULL}, {NULL, NULL}};
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++) {
             const int64_t m = i ? last_m : self->block_m, n = j ? last_n : self->block_n;
@@ -346,9 +351,11 @@ static void prepare_halves(product *self) {
                                                            : self->c.row,
                                          .dtype = (int32_t)self->dtype,
                                          .wide = wide};
-            gemm[i][j] = od_gemm_prepare(&shape);
-            if (gemm[i][j] == NULL)
+            gemm[i][j] = od_gemm_take(&shape);
+            if (gemm[i][j] == NULL) {
+                give_halves(gemm);
                 return;
+            }
             const size_t scratch = od_gemm_scratch(gemm[i][j]);
             self->gemm_scratch = scratch > self->gemm_scratch ? scratch : self->gemm_scratch;
         }
@@ -382,9 +389,7 @@ static void choose_copies(product *self) {
     self->per_thread = self->packed_a + self->packed_b + self->buffered_c + cache_lines((int64_t)self->gemm_scratch);
 }
 
-static rl_status big_product(product *self) {
-    cut(self);
-    choose_copies(self);
+static rl_status run_blocks(product *self) {
     const int64_t units = self->batch.count * self->blocks_m * self->blocks_n;
     const double work = (double)self->batch.count * (double)self->m * (double)self->n * (double)self->k;
     const int threads = od_threads(units, work / (self->reg == RL_REG_F32 ? 25.0 : 5.0));
@@ -401,6 +406,14 @@ static rl_status big_product(product *self) {
                              "onednn: matmul: oneDNN failed at a product of (%lld, %lld) and (%lld, %lld)",
                              (long long)self->m, (long long)self->k, (long long)self->k, (long long)self->n);
     return RL_OK;
+}
+
+static rl_status big_product(product *self) {
+    cut(self);
+    choose_copies(self);
+    const rl_status status = run_blocks(self);
+    give_halves(self->gemm);
+    return status;
 }
 
 static void run_small(void *context, int thread, int64_t batch) {

@@ -88,3 +88,14 @@ void od_prepared_clear(od_prepared_table *self) {
         }
     self->count = 0;
 }
+
+/* What another thread was about to add, or had taken out, is lost; what stands in the table is good. */
+void od_prepared_forked(od_prepared_table *self) {
+    self->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    self->count = 0;
+    for (int b = 0; b < OD_PREPARED_BUCKETS; b++)
+        for (od_prepared *at = self->buckets[b]; at != NULL; at = at->next) {
+            at->users = 0;
+            self->count++;
+        }
+}

@@ -40,5 +40,7 @@ od_prepared *od_prepared_take(od_prepared_table *self, const void *key);
 void od_prepared_give(od_prepared_table *self, od_prepared *entry);
 /* Drops all. No entry is in use. */
 void od_prepared_clear(od_prepared_table *self);
+/* In a child made by fork: the lock is free, and no entry is in use by threads that are not here. */
+void od_prepared_forked(od_prepared_table *self);
 
 #endif
