@@ -49,6 +49,7 @@ typedef struct suite {
     rl_backend_device *device, *ref_device;
     rl_backend_stream *stream, *ref_stream;
     bool f64;           /* the device takes it */
+    bool started;       /* init was called and is to be followed by shutdown */
     bool device_worked; /* it could be opened, so that the runtime's sections make sense */
     bool verbose;       /* every check is named */
     int shown;          /* failures printed so far; the rest is only counted */

@@ -79,13 +79,30 @@ static void check_devices(suite *self, uint32_t count) {
     check(self, self->api->device_info(count, &room.info) != RL_OK, "device_info of a device that is not there is OK");
 }
 
+/* What a function that failed left in its output is nothing. */
+static bool open_device(suite *self, const char *which) {
+    rl_status status = self->api->device_open(0, &self->device);
+    bool opened = check(self, status == RL_OK && self->device, "device_open failed%s: %s", which, self->sentence);
+    if (!opened)
+        self->device = NULL;
+    return opened;
+}
+static bool open_stream(suite *self) {
+    rl_status status = self->api->stream_create(self->device, &self->stream);
+    bool opened = check(self, status == RL_OK && self->stream, "stream_create failed: %s", self->sentence);
+    if (!opened)
+        self->stream = NULL;
+    return opened;
+}
+
 void check_lifecycle(suite *self) {
     rl_device_info info = {.size = sizeof info};
     self->section = SECTION_LIFECYCLE;
     if (!table_is_whole(self))
         return;
     check_table(self);
-    if (!check(self, self->api->init() == RL_OK, "init failed: %s", self->sentence))
+    self->started = check(self, self->api->init() == RL_OK, "init failed: %s", self->sentence);
+    if (!self->started)
         return;
     uint32_t count = self->api->device_count();
     check_devices(self, count);
@@ -94,31 +111,28 @@ void check_lifecycle(suite *self) {
     check(self, self->api->device_count() == count, "device_count changed without a reason");
     self->api->device_info(0, &info);
     self->f64 = (info.flags & RL_DEVICE_F64) != 0;
-    if (!check(self, self->api->device_open(0, &self->device) == RL_OK && self->device, "device_open failed: %s",
-               self->sentence))
+    if (!open_device(self, ""))
         return;
     /* Closing and opening again must work: nothing of the first opening may stay. */
     self->api->device_close(self->device);
     self->device = NULL;
-    if (check(self, self->api->device_open(0, &self->device) == RL_OK && self->device,
-              "device_open failed the second time: %s", self->sentence))
-        self->device_worked =
-            check(self, self->api->stream_create(self->device, &self->stream) == RL_OK && self->stream,
-                  "stream_create failed: %s", self->sentence);
+    self->device_worked = open_device(self, " the second time") && open_stream(self);
 }
 
 void close_suite(suite *self) {
     self->section = SECTION_LIFECYCLE;
     if (self->stream)
         self->api->stream_destroy(self->stream);
-    if (self->device) {
+    if (self->device)
         self->api->device_close(self->device);
+    if (self->started)
         self->api->shutdown();
-        if (check(self, self->api->init() == RL_OK, "init after shutdown failed: %s", self->sentence))
-            self->api->shutdown();
-    }
+    if (self->device_worked &&
+        check(self, self->api->init() == RL_OK, "init after shutdown failed: %s", self->sentence))
+        self->api->shutdown();
     self->stream = NULL;
     self->device = NULL;
+    self->started = false;
 }
 
 /* Memory

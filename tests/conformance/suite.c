@@ -193,10 +193,7 @@ static bool query(suite *self, void *library) {
     return true;
 }
 
-static void run_abi_sections(suite *self) {
-    check_lifecycle(self);
-    if (!self->stream)
-        return;
+static void check_calls(suite *self) {
     check_memory(self);
     check_streams(self);
     check_errors(self);
@@ -207,6 +204,12 @@ static void run_abi_sections(suite *self) {
     check_gather_scatter(self);
     check_scan_sort(self);
     check_fused(self);
+}
+
+static void run_abi_sections(suite *self) {
+    check_lifecycle(self);
+    if (self->stream)
+        check_calls(self);
     close_suite(self);
 }
 

@@ -14,6 +14,9 @@ RUSHLIGHT_SIM_FAIL=launch:2000 expect 1 'does not conform' "$rushlight" check --
 for what in launch:20000+ copy:20000+ sync:20000+; do # deep within the runtime's part
     RUSHLIGHT_SIM_FAIL=$what expect 1 'does not conform' "$rushlight" check "$root/sim/rushlight_backend_sim.so"
 done
+for name in ends_without_devices ends_unopened; do # what init started is ended
+    expect 1 'closed after its end' "$rushlight" check "$build/lib/test_plugins/rushlight_backend_$name.so"
+done
 expect 1 'ELF' "$rushlight" check "$source/README.md"
 head -c 2000 "$root/sim/rushlight_backend_sim.so" >"$root/cut.so"
 expect 1 'truncated' "$rushlight" check "$root/cut.so"

@@ -4,6 +4,7 @@
  * copied to the heap at its exact size, so that the address sanitizer sees a host that reads beyond it.
  */
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,34 @@ static rl_status map(rl_backend_stream *stream, const rl_map_args *args) {
 }
 #endif
 
+#if defined(PLUGIN_ends_without_devices) || defined(PLUGIN_ends_unopened)
+/* What init started, threads of a driver perhaps, must have been ended before the library is closed. */
+static int running;
+static rl_status init(void) {
+    running = 1;
+    return rl_ref_backend(host)->init();
+}
+static void shutdown(void) {
+    running = 0;
+    rl_ref_backend(host)->shutdown();
+}
+__attribute__((destructor)) static void check_ended(void) {
+    fprintf(stderr, "closed%s\n", running ? " while it runs" : " after its end");
+}
+#endif
+#ifdef PLUGIN_ends_without_devices
+static uint32_t device_count(void) {
+    return 0;
+}
+#endif
+#ifdef PLUGIN_ends_unopened
+static rl_status device_open(uint32_t number, rl_backend_device **out_device) {
+    (void)number;
+    *out_device = (rl_backend_device *)(void *)&running; /* that is no device */
+    return host->fail(RL_DEVICE_LOST, "it fell off the bus");
+}
+#endif
+
 /* The one thing that is changed. */
 static void change(void) {
 #if defined(PLUGIN_wrong_abi)
@@ -120,6 +149,14 @@ static void change(void) {
     table.init = init;
 #elif defined(PLUGIN_no_devices) || defined(PLUGIN_devices_lie)
     table.device_count = device_count;
+#elif defined(PLUGIN_ends_without_devices)
+    table.init = init;
+    table.shutdown = shutdown;
+    table.device_count = device_count;
+#elif defined(PLUGIN_ends_unopened)
+    table.init = init;
+    table.shutdown = shutdown;
+    table.device_open = device_open;
 #elif defined(PLUGIN_no_buffer)
     table.mem_alloc = mem_alloc;
 #elif defined(PLUGIN_computes_wrongly)
