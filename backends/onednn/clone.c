@@ -18,6 +18,7 @@
 #include "clone_memory.h"
 #include "clone_random.h"
 #include "clone_reduce.h"
+#include "clone_rnn.h"
 #include "clone_rows.h"
 #include "clone_steps.h"
 
@@ -79,4 +80,13 @@ const od_kernels JOIN(od_kernels_, OD_CLONE) = {
                         COMBINES(columns, min), COMBINES(columns, argmax), COMBINES(columns, argmin)},
     .row = {max_row_f32, row_exp_sum, row_dot, row_sum, row_scale, row_shift, row_backward, row_backward_log},
     .small_matmul = {small_matmul_f32, small_matmul_f64, small_matmul_i32, small_matmul_i64},
+    .rnn = {PANEL,
+            rnn_product,
+            rnn_add,
+            rnn_lstm,
+            rnn_gru,
+            {rnn_tanh, rnn_relu},
+            rnn_lstm_backward,
+            rnn_gru_backward,
+            {rnn_tanh_backward, rnn_relu_backward}},
 };

@@ -156,7 +156,7 @@ static void write_step(rl_builder *b, uint32_t key) {
     for (int k = 0; k < n; k++)
         x[k] = rl_key_input(b, key);
     for (int k = 0; k < n; k++)
-        s[k] = rl_key_input(b, key);
+        s[k] = rl_build_input(b, rl_key_compute(key));
     for (int k = 0; k < n; k++)
         u[k] = cell == RL_RNN_GRU && k == 2 ? x[k] : ADD(x[k], s[k]);
     if (cell == RL_RNN_LSTM) {
@@ -185,23 +185,29 @@ static void write_step(rl_builder *b, uint32_t key) {
         rl_build_output(b, keep[k], rl_key_out(key));
 }
 
-/* s = bias + h weight^T, then the program. */
-static rl_status lower_step(rl_call *call, const rl_rnn *r, const rl_program *program, int64_t i, rl_tensor *state,
-                            rl_tensor *weight) {
+/* What the steps of a lowering use. Products are of F32 or better, whatever the dtype. */
+typedef struct lowering {
+    const rl_program *program;
+    rl_tensor *weight, *state; /* (hidden, gates hidden); the state's part of the gates (batch, gates hidden) */
+} lowering;
+
+/* state = bias + h weight^T, then the program. */
+static rl_status lower_step(rl_call *call, const rl_rnn *r, const lowering *l, int64_t i) {
     const char *op = rl_call_name(call);
     rl_tensor *bias = rl_arg_tensor(call, BIAS), *h = call->results[0], *c = call->results[1];
     int64_t t = rl_rnn_step(r, i), before = i > 0 ? rl_rnn_step(r, i - 1) : 0;
     RL_SCOPE();
     rl_tensor *last_h = i > 0 ? rl_rnn_at(h, before) : rl_arg_tensor(call, H0);
-    if (last_h == NULL || (bias != NULL && rl_move(op, state, bias) != RL_OK) ||
-        rl_row_matmul(op, last_h, weight, state, 1.0, bias ? 1.0 : 0.0) != RL_OK)
+    rl_tensor *factor = last_h ? rl_as_dtype(call, last_h, (rl_dtype)l->state->dtype) : NULL;
+    if (factor == NULL || (bias != NULL && rl_move(op, l->state, bias) != RL_OK) ||
+        rl_row_matmul(op, factor, l->weight, l->state, 1.0, bias ? 1.0 : 0.0) != RL_OK)
         return rl_error_status();
     rl_tensor *in[2 * RL_RNN_BLOCKS + 1] = {NULL}, *out[2 + RL_RNN_BLOCKS] = {NULL};
     int inputs = 0, outputs = 0;
     for (int64_t k = 0; k < r->gates; k++)
         in[inputs++] = rl_rnn_block(r, rl_arg_tensor(call, GATES), t, k);
     for (int64_t k = 0; k < r->gates; k++)
-        in[inputs++] = rl_rnn_block_of(r, state, k);
+        in[inputs++] = rl_rnn_block_of(r, l->state, k);
     if (r->cell == RL_RNN_LSTM)
         in[inputs++] = i > 0 ? rl_rnn_at(c, before) : rl_arg_tensor(call, C0);
     else if (r->cell == RL_RNN_GRU)
@@ -211,20 +217,21 @@ static rl_status lower_step(rl_call *call, const rl_rnn *r, const rl_program *pr
         out[outputs++] = rl_rnn_at(c, t);
     for (int64_t k = 0; k < r->kept && rl_arg_bool(call, KEEP); k++)
         out[outputs++] = rl_rnn_block(r, call->results[2], t, k);
-    return rl_failed() ? rl_error_status() : rl_row_map(op, program, in, out, NULL);
+    return rl_failed() ? rl_error_status() : rl_row_map(op, l->program, in, out, NULL);
 }
 
 static rl_status lower_forward(rl_call *call, const rl_rnn *r) {
-    rl_dtype dtype = call->meta[0].dtype;
+    rl_dtype dtype = call->meta[0].dtype, compute = rl_accumulator(dtype);
     uint32_t variant = (uint32_t)r->cell | (r->kept > 0 && rl_arg_bool(call, KEEP) ? 4u : 0u);
-    const rl_program *program = rl_row_program(write_step, RL_KEY(dtype, rl_accumulator(dtype), dtype, variant));
-    rl_tensor *state = rl_call_temp(call, dtype, 2, (const int64_t[]){r->batch, r->gates * r->hidden});
-    rl_tensor *weight = rl_exchanged(rl_arg_tensor(call, WEIGHT), 0, 1);
-    if (program == NULL || state == NULL || weight == NULL)
+    rl_tensor *weight = rl_as_dtype(call, rl_arg_tensor(call, WEIGHT), compute);
+    lowering l = {.program = rl_row_program(write_step, RL_KEY(dtype, compute, dtype, variant)),
+                  .weight = weight ? rl_exchanged(weight, 0, 1) : NULL,
+                  .state = rl_call_temp(call, compute, 2, (const int64_t[]){r->batch, r->gates * r->hidden})};
+    if (l.program == NULL || l.weight == NULL || l.state == NULL)
         return rl_error_status();
     rl_status status = RL_OK;
     for (int64_t i = 0; i < r->steps && status == RL_OK; i++)
-        status = lower_step(call, r, program, i, state, weight);
+        status = lower_step(call, r, &l, i);
     return status;
 }
 

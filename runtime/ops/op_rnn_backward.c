@@ -83,8 +83,13 @@ static rl_pw through_tanh(rl_builder *b, rl_pw d, rl_pw a) {
 
 /* Inputs: the gradient of h from outside, that from the step after; then of c alike (variant & 4: from outside); then
  * what the cell saved. Outputs: the gates, the state's gates, what goes to the step before. */
+static rl_pw gradient_of_h(rl_builder *b, uint32_t key) {
+    rl_pw outside = rl_key_input(b, key);
+    return ADD(outside, rl_build_input(b, rl_key_compute(key)));
+}
+
 static void write_lstm(rl_builder *b, uint32_t key) {
-    rl_pw e = ADD(rl_key_input(b, key), rl_key_input(b, key)), dc = rl_key_input(b, key), kept[4];
+    rl_pw e = gradient_of_h(b, key), dc = rl_build_input(b, rl_key_compute(key)), kept[4];
     if (rl_key_variant(key) & 4)
         dc = ADD(dc, rl_key_input(b, key));
     rl_pw before = rl_key_input(b, key), tanh_c = TANH(rl_key_input(b, key));
@@ -95,11 +100,11 @@ static void write_lstm(rl_builder *b, uint32_t key) {
     rl_build_output(b, through_sigmoid(b, MUL(dc, before), kept[1]), rl_key_out(key));
     rl_build_output(b, through_tanh(b, MUL(dc, kept[0]), kept[2]), rl_key_out(key));
     rl_build_output(b, through_sigmoid(b, MUL(e, tanh_c), kept[3]), rl_key_out(key));
-    rl_build_output(b, MUL(dc, kept[1]), rl_key_out(key));
+    rl_build_output(b, MUL(dc, kept[1]), rl_key_compute(key));
 }
 
 static void write_gru(rl_builder *b, uint32_t key) {
-    rl_pw e = ADD(rl_key_input(b, key), rl_key_input(b, key)), before = rl_key_input(b, key), kept[4];
+    rl_pw e = gradient_of_h(b, key), before = rl_key_input(b, key), kept[4];
     for (int k = 0; k < 4; k++)
         kept[k] = rl_key_input(b, key);
     rl_pw r = kept[0], z = kept[1], n = kept[2], q = kept[3];
@@ -111,11 +116,11 @@ static void write_gru(rl_builder *b, uint32_t key) {
     rl_build_output(b, dr, rl_key_out(key));
     rl_build_output(b, dz, rl_key_out(key));
     rl_build_output(b, MUL(dn, r), rl_key_out(key));
-    rl_build_output(b, MUL(e, z), rl_key_out(key));
+    rl_build_output(b, MUL(e, z), rl_key_compute(key));
 }
 
 static void write_plain(rl_builder *b, uint32_t key) {
-    rl_pw e = ADD(rl_key_input(b, key), rl_key_input(b, key)), h = rl_key_input(b, key);
+    rl_pw e = gradient_of_h(b, key), h = rl_key_input(b, key);
     bool relu = (rl_key_variant(key) & 3) == RL_RNN_RELU;
     rl_build_output(b, relu ? SELECT(LE(h, NUM(h, 0)), NUM(e, 0), e) : through_tanh(b, e, h), rl_key_out(key));
 }
@@ -125,18 +130,22 @@ static rl_tensor *state_before(const rl_call *call, const rl_rnn *r, int64_t i, 
     return i > 0 ? rl_rnn_at(rl_arg_tensor(call, all), rl_rnn_step(r, i - 1)) : rl_arg_tensor(call, first);
 }
 
-/* grad_h0 and grad_c0 hold, on the way, what goes to the step before. */
-static rl_status lower_step(rl_call *call, const rl_rnn *r, const rl_program *program, int64_t i) {
+/* What the steps of a lowering use. Products are of F32 or better, and what goes to the step before is kept so. */
+typedef struct lowering {
+    const rl_program *program;
+    rl_tensor *weight, *carry_h, *carry_c;
+} lowering;
+
+static rl_status lower_step(rl_call *call, const rl_rnn *r, const lowering *l, int64_t i) {
     const char *op = rl_call_name(call);
     rl_tensor *in[6 + RL_RNN_BLOCKS], *out[2 * RL_RNN_BLOCKS], *gates = call->results[0], *state = call->results[1];
-    rl_tensor *carry = call->results[2];
     int inputs = 0, outputs = 0;
     int64_t t = rl_rnn_step(r, i);
     RL_SCOPE();
     in[inputs++] = rl_rnn_at(rl_arg_tensor(call, GRAD_H), t);
-    in[inputs++] = carry;
+    in[inputs++] = l->carry_h;
     if (r->cell == RL_RNN_LSTM) {
-        in[inputs++] = call->results[3];
+        in[inputs++] = l->carry_c;
         if (rl_arg_given(call, GRAD_C))
             in[inputs++] = rl_rnn_at(rl_arg_tensor(call, GRAD_C), t);
         in[inputs++] = state_before(call, r, i, C, C0);
@@ -151,28 +160,38 @@ static rl_status lower_step(rl_call *call, const rl_rnn *r, const rl_program *pr
     for (int64_t k = 0; k < r->gates && r->cell == RL_RNN_GRU; k++)
         out[outputs++] = rl_rnn_block(r, state, t, k);
     if (r->cell == RL_RNN_LSTM)
-        out[outputs++] = call->results[3];
+        out[outputs++] = l->carry_c;
     else if (r->cell == RL_RNN_GRU)
-        out[outputs++] = carry;
+        out[outputs++] = l->carry_h;
     rl_tensor *through = rl_rnn_at(r->cell == RL_RNN_GRU ? state : gates, t);
-    if (rl_failed() || rl_row_map(op, program, in, out, NULL) != RL_OK)
+    if (rl_failed() || rl_row_map(op, l->program, in, out, NULL) != RL_OK)
         return rl_error_status();
-    return rl_row_matmul(op, through, rl_arg_tensor(call, WEIGHT), carry, 1.0, r->cell == RL_RNN_GRU ? 1.0 : 0.0);
+    through = rl_as_dtype(call, through, (rl_dtype)l->carry_h->dtype);
+    if (through == NULL)
+        return rl_error_status();
+    return rl_row_matmul(op, through, l->weight, l->carry_h, 1.0, r->cell == RL_RNN_GRU ? 1.0 : 0.0);
 }
 
 static rl_status lower_backward(rl_call *call, const rl_rnn *r) {
     static const rl_program_writer writers[] = {
         [RL_RNN_LSTM] = write_lstm, [RL_RNN_GRU] = write_gru, [RL_RNN_TANH] = write_plain, [RL_RNN_RELU] = write_plain};
-    rl_dtype dtype = call->meta[0].dtype;
+    const char *op = rl_call_name(call);
+    rl_dtype dtype = call->meta[0].dtype, compute = rl_accumulator(dtype);
     uint32_t variant = (uint32_t)r->cell | (rl_arg_given(call, GRAD_C) ? 4u : 0u);
-    const rl_program *program = rl_row_program(writers[r->cell], RL_KEY(dtype, rl_accumulator(dtype), dtype, variant));
-    if (program == NULL || rl_clear(rl_call_name(call), call->results[2]) != RL_OK ||
-        (r->cell == RL_RNN_LSTM && rl_clear(rl_call_name(call), call->results[3]) != RL_OK))
+    const int64_t shape[] = {r->batch, r->hidden};
+    bool lstm = r->cell == RL_RNN_LSTM;
+    lowering l = {.program = rl_row_program(writers[r->cell], RL_KEY(dtype, compute, dtype, variant)),
+                  .weight = rl_as_dtype(call, rl_arg_tensor(call, WEIGHT), compute),
+                  .carry_h = rl_call_temp(call, compute, 2, shape),
+                  .carry_c = lstm ? rl_call_temp(call, compute, 2, shape) : NULL};
+    if (rl_failed() || rl_clear(op, l.carry_h) != RL_OK || (lstm && rl_clear(op, l.carry_c) != RL_OK))
         return rl_error_status();
-    rl_status status = RL_OK;
-    for (int64_t i = r->steps - 1; i >= 0 && status == RL_OK; i--)
-        status = lower_step(call, r, program, i);
-    return status;
+    for (int64_t i = r->steps - 1; i >= 0; i--)
+        if (lower_step(call, r, &l, i) != RL_OK)
+            return rl_error_status();
+    if (lstm && rl_move(op, call->results[3], l.carry_c) != RL_OK)
+        return rl_error_status();
+    return rl_move(op, call->results[2], l.carry_h);
 }
 
 static rl_status rnn_direction_backward_lower(rl_call *call) {
