@@ -209,6 +209,14 @@ full [2], 2.5
 arange 5 | 1, 2, 0.25
 eye 3
 linspace 0, 1, 5
+lstm f[3,2,2], [f[1,2,3], f[1,2,3]], [f[12,2], f[12,3], f[12], f[12]], true, 1, 0.0, true, false, false | f[2,4,2], [f[2,2,1], f[2,2,1]], [f[4,2], f[4,1], f[4], f[4], f[4,1], f[4,1], f[4], f[4]], true, 2, 0.0, true, false, true | f[3,2,2], [f[2,2,2], f[2,2,2]], [f[8,2], f[8,2], f[8,2], f[8,2]], false, 1, 0.0, false, true, false
+gru f[3,2,2], f[1,2,3], [f[9,2], f[9,3], f[9], f[9]], true, 1, 0.0, true, false, false | f[2,4,2], f[2,2,1], [f[3,2], f[3,1], f[3], f[3], f[3,1], f[3,1], f[3], f[3]], true, 2, 0.0, true, false, true | f[3,2,2], f[2,2,2], [f[6,2], f[6,2], f[6,2], f[6,2]], false, 1, 0.0, false, true, false
+rnn_tanh f[3,2,2], f[1,2,3], [f[3,2], f[3,3], f[3], f[3]], true, 1, 0.0, true, false, false | f[2,4,2], f[4,2,1], [f[1,2], f[1,1], f[1,2], f[1,1], f[1,2], f[1,1], f[1,2], f[1,1]], false, 2, 0.0, true, true, true
+rnn_relu f[3,2,2], f[1,2,3], [f[3,2], f[3,3], f[3], f[3]], true, 1, 0.0, true, false, false | f[2,4,2], f[4,2,1], [f[1,2], f[1,1], f[1,2], f[1,1], f[1,2], f[1,1], f[1,2], f[1,1]], false, 2, 0.0, true, true, true
+lstm_cell f[2,2], [f[2,3], f[2,3]], f[12,2], f[12,3], f[12], f[12] | f[2,2], [f[2,3], f[2,3]], f[12,2], f[12,3]
+gru_cell f[2,2], f[2,3], f[9,2], f[9,3], f[9], f[9] | f[2,2], f[2,3], f[9,2], f[9,3]
+rnn_tanh_cell f[2,2], f[2,3], f[3,2], f[3,3], f[3], f[3]
+rnn_relu_cell f[2,2], f[2,3], f[3,2], f[3,3], f[3], f[3]
 """
 
 OPS = {
