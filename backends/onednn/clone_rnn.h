@@ -37,61 +37,77 @@ static inline void lanes_store(float *p, lanes x) {
 #endif
 #define PANEL (2 * LANES)
 
-/* c (rows, PANEL) += a (rows, k) panel (k, PANEL), for a number of rows that is known when this is compiled. */
-static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *panel, int64_t k,
-                                                       int64_t ldc, int64_t lda, const int rows) {
-    lanes sum[TILE_ROWS][2];
+/* c (rows, panels PANEL) += a (rows, k) packed, for numbers of rows and panels that are known when this is compiled:
+ * two sums a row and panel, at least eight to keep the units for multiplication busy, and all of them in registers. */
+static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *packed, int64_t k,
+                                                       int64_t ldc, int64_t lda, const int rows, const int panels) {
+    lanes sum[2 * TILE_ROWS];
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        sum[r][0] = LANES_LOAD(c + r * ldc);
-        sum[r][1] = LANES_LOAD(c + r * ldc + LANES);
-    }
-    for (int64_t p = 0; p < k; p++, panel += PANEL) {
-        const lanes left = LANES_LOAD(panel), right = LANES_LOAD(panel + LANES);
+    for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            const lanes x = LANES_OF(a[r * lda + p]);
-            sum[r][0] = LANES_MULADD(x, left, sum[r][0]);
-            sum[r][1] = LANES_MULADD(x, right, sum[r][1]);
+        for (int j = 0; j < 2 * panels; j++)
+            sum[r * 2 * panels + j] = LANES_LOAD(c + r * ldc + j * LANES);
+    for (int64_t p = 0; p < k; p++, packed += PANEL)
+#pragma GCC unroll 8
+        for (int j = 0; j < panels; j++) {
+            const lanes left = LANES_LOAD(packed + j * k * PANEL), right = LANES_LOAD(packed + j * k * PANEL + LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) {
+                const lanes x = LANES_OF(a[r * lda + p]);
+                lanes *both = sum + r * 2 * panels + 2 * j;
+                both[0] = LANES_MULADD(x, left, both[0]);
+                both[1] = LANES_MULADD(x, right, both[1]);
+            }
         }
-    }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        LANES_STORE(c + r * ldc, sum[r][0]);
-        LANES_STORE(c + r * ldc + LANES, sum[r][1]);
-    }
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int j = 0; j < 2 * panels; j++)
+            LANES_STORE(c + r * ldc + j * LANES, sum[r * 2 * panels + j]);
 }
 
-static void tiles(float *c, const float *a, const float *panel, int64_t rows, int64_t k, int64_t ldc, int64_t lda) {
+/* One panel, all rows. */
+static void tiles(float *c, const float *a, const float *packed, int64_t rows, int64_t k, int64_t ldc, int64_t lda) {
     for (; rows >= TILE_ROWS; rows -= TILE_ROWS, c += TILE_ROWS * ldc, a += TILE_ROWS * lda)
-        tile(c, a, panel, k, ldc, lda, TILE_ROWS);
+        tile(c, a, packed, k, ldc, lda, TILE_ROWS, 1);
     switch (rows) {
 #if TILE_ROWS > 6
     case 7:
-        tile(c, a, panel, k, ldc, lda, 7);
+        tile(c, a, packed, k, ldc, lda, 7, 1);
         break;
     case 6:
-        tile(c, a, panel, k, ldc, lda, 6);
+        tile(c, a, packed, k, ldc, lda, 6, 1);
         break;
 #endif
     case 5:
-        tile(c, a, panel, k, ldc, lda, 5);
+        tile(c, a, packed, k, ldc, lda, 5, 1);
         break;
     case 4:
-        tile(c, a, panel, k, ldc, lda, 4);
+        tile(c, a, packed, k, ldc, lda, 4, 1);
         break;
     case 3:
-        tile(c, a, panel, k, ldc, lda, 3);
+        tile(c, a, packed, k, ldc, lda, 3, 1);
         break;
     case 2:
-        tile(c, a, panel, k, ldc, lda, 2);
+        tile(c, a, packed, k, ldc, lda, 2, 1);
         break;
     case 1:
-        tile(c, a, panel, k, ldc, lda, 1);
+        tile(c, a, packed, k, ldc, lda, 1, 1);
         break;
     default:
         break;
     }
+}
+
+/* Several panels at once where there are one or two rows: how many were done. */
+static int64_t wide_tiles(float *c, const float *a, const float *packed, int64_t rows, int64_t panels, int64_t k,
+                          int64_t ldc, int64_t lda) {
+    int64_t j = 0;
+    for (; rows == 1 && j + 4 <= panels; j += 4)
+        tile(c + j * PANEL, a, packed + j * k * PANEL, k, ldc, lda, 1, 4);
+    for (; rows == 2 && j + 2 <= panels; j += 2)
+        tile(c + j * PANEL, a, packed + j * k * PANEL, k, ldc, lda, 2, 2);
+    return j;
 }
 
 /* A panel's strip of OD_RNN_STRIP rows lies in the first-level cache while all rows of c take their part. */
@@ -99,8 +115,10 @@ static void rnn_product(float *c, const float *a, const float *packed, int64_t r
                         int64_t ldc, int64_t lda) {
     for (int64_t p = 0; p < k; p += OD_RNN_STRIP) {
         const int64_t strip = k - p < OD_RNN_STRIP ? k - p : OD_RNN_STRIP;
-        for (int64_t j = 0; j < panels; j++, packed += strip * PANEL)
-            tiles(c + j * PANEL, a + p, packed, rows, strip, ldc, lda);
+        int64_t j = rows <= 2 ? wide_tiles(c, a + p, packed, rows, panels, strip, ldc, lda) : 0;
+        for (; j < panels; j++)
+            tiles(c + j * PANEL, a + p, packed + j * strip * PANEL, rows, strip, ldc, lda);
+        packed += panels * strip * PANEL;
     }
 }
 

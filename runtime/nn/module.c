@@ -136,6 +136,7 @@ rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input) {
     return rl_failed() ? NULL : output;
 }
 
+#define MOST_OUTPUTS 16
 typedef rl_status (*forward_many)(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 
 /* NULL where the class has none, or was built before there was one. */
@@ -166,6 +167,7 @@ static void leave_with(rl_barrier barrier, rl_tensor **outputs, int64_t count) {
 }
 
 rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
+    rl_tensor *made[MOST_OUTPUTS] = {NULL}; /* apart, for outputs may be the array of the inputs */
     rl_barrier barrier;
     rl_status status;
     if (rl_failed())
@@ -175,19 +177,21 @@ rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor *
                        !self                       ? "self is NULL"
                        : n_outputs < 1 || !outputs ? "there is no room for an output"
                                                    : "there must be an input");
-    memset(outputs, 0, (size_t)n_outputs * sizeof *outputs);
+    if (n_outputs > MOST_OUTPUTS)
+        return rl_fail(RL_INVALID_ARGUMENT, "module_forward_many: at most %d outputs, not %lld", MOST_OUTPUTS,
+                       (long long)n_outputs);
     barrier = rl_barrier_enter();
     (void)rl_scope_begin();
-    status = run_many(self, inputs, outputs, n_outputs);
-    leave_with(barrier, outputs, n_outputs);
+    status = run_many(self, inputs, made, n_outputs);
+    leave_with(barrier, made, n_outputs);
     for (int64_t i = 0; i < n_outputs && status == RL_OK && !rl_failed(); i++)
-        if (!outputs[i])
+        if (!made[i])
             status = rl_fail(RL_INVALID_ARGUMENT, "module_forward_many: %s gave no output %lld", self->klass->name,
                              (long long)i);
     if (status == RL_OK)
         status = rl_error_status();
-    if (status != RL_OK)
-        memset(outputs, 0, (size_t)n_outputs * sizeof *outputs);
+    for (int64_t i = 0; i < n_outputs; i++)
+        outputs[i] = status == RL_OK ? made[i] : NULL;
     return status;
 }
 

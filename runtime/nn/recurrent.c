@@ -13,10 +13,10 @@
 #define DATA(self) rl_module_data(self)
 #define MOST_LAYERS 4096 /* beyond it, a mistake */
 
-typedef enum kind { TANH, RELU, LSTM, GRU } kind;
+typedef enum cell_kind { TANH, RELU, LSTM, GRU } cell_kind;
 
 typedef struct recurrent { /* of layers and cells */
-    kind kind;
+    cell_kind kind;
     int64_t input, hidden, layers, directions;
     bool bias, batch_first;
     double dropout;
@@ -39,7 +39,7 @@ static rl_status check_sizes(const char *what, int64_t input, int64_t hidden) {
                          what, (long long)input, (long long)hidden);
 }
 
-static rl_status read_nonlinearity(const char *what, const char *word, kind *out) {
+static rl_status read_nonlinearity(const char *what, const char *word, cell_kind *out) {
     if (word == NULL || strcmp(word, "tanh") == 0 || strcmp(word, "relu") == 0) {
         *out = word && *word == 'r' ? RELU : TANH;
         return RL_OK;
@@ -248,7 +248,8 @@ RECURRENT_CLASS(gru_cell_class, "GRUCell", cell)
 
 /* Layers ---------------------------------------------------------------------------------------------------------- */
 
-static rl_status check_layer(const char *what, kind kind, const rl_nn_rnn_options *o, int64_t layers, double dropout) {
+static rl_status check_layer(const char *what, cell_kind kind, const rl_nn_rnn_options *o, int64_t layers,
+                             double dropout) {
     if (layers < 1 || layers > MOST_LAYERS)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: num_layers must be 1 or more, got %lld", what, (long long)layers);
     if (!(dropout >= 0.0 && dropout <= 1.0))
@@ -263,8 +264,8 @@ static rl_status check_layer(const char *what, kind kind, const rl_nn_rnn_option
     return RL_OK;
 }
 
-static rl_module *layer_new(const rl_module_class *klass, const char *what, kind kind, int64_t input, int64_t hidden,
-                            const rl_nn_rnn_options *given) {
+static rl_module *layer_new(const rl_module_class *klass, const char *what, cell_kind kind, int64_t input,
+                            int64_t hidden, const rl_nn_rnn_options *given) {
     rl_nn_rnn_options o = {0};
     if (rl_failed() || rl_sized_take(what, &o, sizeof o, given) != RL_OK || check_sizes(what, input, hidden) != RL_OK)
         return NULL;
@@ -305,15 +306,15 @@ rl_module *rl_nn_gru_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rn
 
 /* Cells ----------------------------------------------------------------------------------------------------------- */
 
-static rl_module *cell_new(const rl_module_class *klass, const char *what, kind kind, int64_t input, int64_t hidden,
-                           const rl_nn_rnn_cell_options *given) {
+static rl_module *cell_new(const rl_module_class *klass, const char *what, cell_kind kind, int64_t input,
+                           int64_t hidden, const rl_nn_rnn_cell_options *given) {
     rl_nn_rnn_cell_options o = {0};
     if (rl_failed() || rl_sized_take(what, &o, sizeof o, given) != RL_OK || check_sizes(what, input, hidden) != RL_OK)
         return NULL;
     if (o.nonlinearity != NULL && kind != TANH)
         return rl_fail_null(RL_INVALID_ARGUMENT, "%s: nonlinearity is of rnn_cell alone, got '%.40s'", what,
                             o.nonlinearity);
-    if (read_nonlinearity(what, o.nonlinearity, kind == TANH ? &kind : &(enum kind){TANH}) != RL_OK)
+    if (read_nonlinearity(what, o.nonlinearity, kind == TANH ? &kind : &(cell_kind){TANH}) != RL_OK)
         return NULL;
     rl_module *self = make(
         klass,

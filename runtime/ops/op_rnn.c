@@ -332,6 +332,7 @@ static void rnn_direction_vjp(rl_vjp *v) {
     rl_vjp_set(v, C0, g.first_c);
 }
 
+#define LARGE .no_gradcheck = true, .why = "it is large"
 #define NOT_KEPT .no_gradcheck = true, .why = "gradients need the reserve"
 static const rl_sample rnn_direction_samples[] = {
     {"f[3,2,12], f[12,3], f[12], f[2,3], f[2,3], \"lstm\""},
@@ -347,9 +348,15 @@ static const rl_sample rnn_direction_samples[] = {
     {"f[1,1,3], f[3,1], f[3], f[1,1], None, \"gru\""},
     {"f[0,2,4], f[4,1], f[4], f[2,1], f[2,1], \"lstm\""},
     {"f[2,0,4], f[4,1], f[4], f[0,1], f[0,1], \"lstm\""},
-    {"u[4,21,44], u[44,11], u[44], f[21,11], f[21,11], \"lstm\"", .no_gradcheck = true, .why = "it is large"},
-    {"u[3,18,111], u[111,37], u[111], f[18,37], None, \"gru\", true", .no_gradcheck = true, .why = "it is large"},
-    {"f[2,5,140], u[140,140], f[140], f[5,140], None, \"tanh\"", .no_gradcheck = true, .why = "it is large"},
+    {"u[4,21,44], u[44,11], u[44], f[21,11], f[21,11], \"lstm\"", LARGE},
+    {"u[3,18,111], u[111,37], u[111], f[18,37], None, \"gru\", true", LARGE},
+    {"f[2,5,140], u[140,140], f[140], f[5,140], None, \"tanh\"", LARGE},
+    {"f[4,2,140], u[140,140], f[140], f[2,140], None, \"relu\"", LARGE},
+    {"f[3,4,35], u[35,35], f[35], f[4,35], None, \"tanh\", true", LARGE},
+    {"f[3,8,3], f[3,3], None, f[8,3], None, \"tanh\"", LARGE},
+    {"f[3,10,3], f[3,3], None, f[10,3], None, \"tanh\"", LARGE},
+    {"f[3,14,17], u[17,17], None, f[14,17], None, \"tanh\"", LARGE},
+    {"f[3,37,4], f[4,1], f[4], f[37,1], f[37,1], \"lstm\", true", LARGE},
     {0}};
 static const rl_bad rnn_direction_bad[] = {
     {"f[3,2,12], f[12,3], f[12], f[2,3], f[2,3], \"lstn\"", RL_INVALID_ARGUMENT, "cell must be 'lstm'"},

@@ -172,9 +172,10 @@ RL_API rl_module *rl_module_add(rl_module *self, const char *name, rl_module *ch
 
 /* Runs it. The result belongs to the innermost scope. */
 RL_API rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input);
-/* The same with several inputs and outputs: fills n_outputs of `outputs` (NULL on failure), which belong to the
- * innermost scope. Inputs are the module's in their order; those at the end may be left out where the module says so. A
- * module that has forward alone takes one input and gives one output. */
+/* The same with several inputs and outputs: fills n_outputs of `outputs`, at most 16, which belong to the innermost
+ * scope (NULL on failure). Inputs are the module's in their order; those at the end may be left out where the module
+ * says so. `outputs` may be the array of the inputs. A module that has forward alone takes one input and gives one
+ * output. */
 RL_API rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 /* Training mode, on at first, of the module and all below it. */
 RL_API rl_status rl_module_train(rl_module *self, bool training);
