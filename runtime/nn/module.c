@@ -141,7 +141,8 @@ typedef rl_status (*forward_many)(rl_module *self, rl_tensors inputs, rl_tensor 
 
 /* NULL where the class has none, or was built before there was one. */
 static forward_many forward_many_of(const rl_module_class *klass) {
-    return klass->struct_size < sizeof(rl_module_class) ? NULL : klass->forward_many;
+    size_t end = offsetof(rl_module_class, forward_many) + sizeof(forward_many);
+    return klass->struct_size < end ? NULL : klass->forward_many;
 }
 
 static rl_status run_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
