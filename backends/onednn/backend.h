@@ -38,7 +38,9 @@ rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args);
     X(CONV_GRAD_WEIGHT, conv_grad_weight)                                                                              \
     X(LINEAR, linear)                                                                                                  \
     X(NORM, norm)                                                                                                      \
-    X(NORM_BACKWARD, norm_backward)
+    X(NORM_BACKWARD, norm_backward)                                                                                    \
+    X(RNN, rnn)                                                                                                        \
+    X(RNN_BACKWARD, rnn_backward)
 #define OD_CELL_DECLARE(ROW, name)                                                                                     \
     int od_supports_##name(rl_backend_device *device, const void *args, const char **out_reason);                      \
     rl_status od_##name(rl_backend_stream *stream, const void *args);

@@ -19,6 +19,7 @@
 #include "clone_norm.h"
 #include "clone_random.h"
 #include "clone_reduce.h"
+#include "clone_rnn.h"
 #include "clone_rows.h"
 #include "clone_steps.h"
 
@@ -82,4 +83,13 @@ const od_kernels JOIN(od_kernels_, OD_CLONE) = {
     .norm = {norm_sum, norm_squares, norm_dots, norm_dots_weighted, norm_scale, norm_affine, norm_grad, norm_columns_sum,
              norm_columns_squares, norm_columns_dots, norm_columns_scale, norm_columns_grad},
     .small_matmul = {small_matmul_f32, small_matmul_f64, small_matmul_i32, small_matmul_i64},
+    .rnn = {PANEL,
+            rnn_product,
+            rnn_add,
+            rnn_lstm,
+            rnn_gru,
+            {rnn_tanh, rnn_relu},
+            rnn_lstm_backward,
+            rnn_gru_backward,
+            {rnn_tanh_backward, rnn_relu_backward}},
 };

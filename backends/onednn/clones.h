@@ -69,6 +69,25 @@ typedef struct od_norm_kernels {
 typedef void (*od_small_matmul_fn)(void *c, const void *a, const void *b, int64_t m, int64_t n, int64_t k, int64_t ra,
                                    int64_t ca, int64_t ldb, int64_t ldc);
 
+/* Recurrent layers, in F32. The weight is packed: for each strip of OD_RNN_STRIP rows, for each `panel` of columns, the
+ * strip's rows of the panel; columns beyond the last are zero. */
+#define OD_RNN_STRIP 128
+typedef struct od_rnn_kernels {
+    int64_t panel; /* columns */
+    /* c (rows, panels panel) += a (rows, k) packed (k, panels panel). */
+    void (*product)(float *c, const float *a, const float *packed, int64_t rows, int64_t panels, int64_t k, int64_t ldc,
+                    int64_t lda);
+    void (*add)(float *out, const float *a, const float *b, int64_t n);
+    /* One row of a cell, of n units: what they do stands in clone_rnn.h. */
+    void (*lstm)(float *u, float *c, float *h, int64_t n);
+    void (*gru)(float *u, const float *x, float *h, int64_t n);
+    void (*plain[2])(float *h, const float *u, int64_t n); /* tanh, relu */
+    void (*lstm_backward)(float *du, const float *e, float *dc, const float *u, const float *before, const float *c,
+                          int64_t n);
+    void (*gru_backward)(float *du, float *ds, float *e, const float *u, const float *before, int64_t n);
+    void (*plain_backward[2])(float *du, const float *e, const float *h, int64_t n);
+} od_rnn_kernels;
+
 typedef struct od_kernels {
     const char *name;                   /* "avx2" */
     od_step_fn step[RL_INSN_COUNT][4];  /* by instruction and rl_reg; NULL where there is no such instruction */
@@ -86,6 +105,7 @@ typedef struct od_kernels {
     od_row_kernels row;
     od_norm_kernels norm;
     od_small_matmul_fn small_matmul[4];
+    od_rnn_kernels rnn;
 } od_kernels;
 
 extern const od_kernels od_kernels_baseline;

@@ -6,7 +6,7 @@
 #include "rushlight/op.h"
 
 #define MAX_NUMBERS 64
-#define MAX_VALUES 8
+#define MAX_VALUES 12
 
 /* A recorded tensor; layout 'c' row-major, 't' transposed, 's' every second element, 'e' expanded. */
 typedef struct recorded {

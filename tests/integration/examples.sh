@@ -5,6 +5,7 @@
 export RUSHLIGHT_BACKEND_PATH=$root/sim
 lines=$(wc -l <"$source/frontends/c/linear.c")
 [ "$lines" -lt 40 ] || fail "linear.c has $lines lines, must be under 40"
+for i in 1 2 3 4 5 6 7 8 9 10; do echo "the candle burns, the rush gives light, "; done >"$root/rhyme"
 devices="ref sim"
 [ -e "$(find "$prefix" -name rushlight_backend_onednn.so)" ] && devices="$devices onednn"
 for device in $devices; do
@@ -14,10 +15,12 @@ for device in $devices; do
     printf '%s' "$output" >"$root/linear.$device"
     diff "$root/linear.ref" "$root/linear.$device" || fail "linear on $device prints other numbers than on ref"
     expect 0 'epoch 2  test accuracy 100.00 %' "$root/examples/fashion" "$data" 2
+    expect 0 'step   50  loss [0-2]\.' "$root/examples/lstm" "$root/rhyme" 50
 done
 printf '%s' "$(cat "$root/linear.ref")" | awk '/^epoch/ { if (last != "" && $4 > last) exit 1; last = $4 }' ||
     fail "the losses of linear do not fall"
 unset RUSHLIGHT_DEVICE
+expect 1 'usage: lstm FILE' "$root/examples/lstm"
 expect 1 'no-such-folder' "$root/examples/fashion" "$root/no-such-folder"
 RUSHLIGHT_DEVICE=nonsense expect 1 'nonsense' "$root/examples/linear"
 finish

@@ -588,15 +588,19 @@ typedef struct rl_embedding_backward_args {
 
 /*
  * One direction of one recurrent layer. gates (steps, batch, G hidden) is the input's part, weight (G hidden, hidden)
- * and bias (G hidden), or absent, the state's; u = gates[t] + weight h[t-1] + bias, in blocks of `hidden`. LSTM (G 4: i
- * f g o)  c = sig(f) c' + sig(i) tanh(g); h = sig(o) tanh(c) GRU  (G 3: r z n)    n = tanh(gates_n + sig(r) (weight_n
- * h' + bias_n)); h = (1 - sig(z)) n + sig(z) h' TANH, RELU (G 1)     h = tanh(u); h = max(u, 0) `reverse` walks from
- * the last step to the first. h and c (steps, batch, hidden) hold the state after each step; h0, c0 (batch, hidden) the
- * one before the first. c and c0 are LSTM's only. reserve (steps, batch, R hidden) is the cell's own, for its backward:
- * R is 4 for LSTM and GRU, 0 else (and then reserve is absent). Backward: grad_h and grad_c (steps, batch, hidden;
- * grad_c may be absent) are the gradients of h and c from outside; grad_gates (steps, batch, G hidden) of u's input
- * part, grad_state_gates of its state's part (GRU's differs in n; for the others it is grad_gates, and absent),
- * grad_h0, grad_c0. The gradient of weight is a product that the host makes.
+ * and bias (G hidden), or absent, the state's; with h' and c' the state before, u = gates[t] + weight h' + bias, in
+ * blocks of `hidden`:
+ *   LSTM (G 4: i f g o)  c = sig(f) c' + sig(i) tanh(g); h = sig(o) tanh(c)
+ *   GRU (G 3: r z n)     n = tanh(gates_n + sig(r) (weight_n h' + bias_n)); h = (1 - sig(z)) n + sig(z) h'
+ *   TANH, RELU (G 1)     h = tanh(u); h = max(u, 0)
+ * `reverse` walks from the last step to the first. h and c (steps, batch, hidden) hold the state after each step; h0,
+ * c0 (batch, hidden) the one before the first. c and c0 are LSTM's only. reserve (steps, batch, 4 hidden), of LSTM and
+ * GRU, is what the backward needs: sig(i), sig(f), tanh(g), sig(o), or sig(r), sig(z), n, weight_n h' + bias_n; absent
+ * where no backward will follow. Products and what goes from step to step within the backward are of F32 or better;
+ * states go on as they are stored.
+ * Backward: grad_h and grad_c (steps, batch, hidden; grad_c may be absent) are the gradients of h and c from outside;
+ * grad_gates (steps, batch, G hidden) of u's input part, grad_state_gates of its state's part (GRU's differs in n; for
+ * the others it is grad_gates, and absent), grad_h0, grad_c0. The gradient of weight is a product that the host makes.
  */
 typedef enum rl_rnn_cell { RL_RNN_LSTM = 0, RL_RNN_GRU = 1, RL_RNN_TANH = 2, RL_RNN_RELU = 3 } rl_rnn_cell;
 typedef struct rl_rnn_args {

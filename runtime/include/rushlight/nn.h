@@ -187,6 +187,64 @@ RL_API rl_module *rl_nn_local_response_norm_opt(int64_t size, const rl_nn_local_
         &(rl_nn_local_response_norm_options){.struct_size = sizeof(rl_nn_local_response_norm_options),                 \
                                              RL_DROP1_(__VA_ARGS__, )})
 
+/* Recurrent layers ------------------------------------------------------------------------------------------------ */
+
+typedef struct rl_nn_rnn_options {
+    size_t struct_size;
+    int64_t num_layers;       /* default 1 */
+    const char *nonlinearity; /* of rl_nn_rnn alone: "tanh" (default) or "relu" */
+    int64_t bias;             /* default true; RL_ZERO: none */
+    bool batch_first;         /* input and output (batch, steps, ..) */
+    double dropout;           /* in training, of the output of each layer but the last */
+    bool bidirectional;
+    int64_t proj_size; /* of rl_nn_lstm alone: must be 0, projections are not there */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_rnn_options;
+/* Over x (steps, batch, input_size), or (steps, input_size) without a batch; ops rnn_tanh and rnn_relu, lstm, gru have
+ * the formulas. Parameters of layer k: weight_ih_lk (G hidden_size, input_size or directions hidden_size), weight_hh_lk
+ * (G hidden_size, hidden_size), bias_ih_lk, bias_hh_lk (G hidden_size), and the same with _reverse; G is 1, 4, 3. All
+ * uniform in +-1/sqrt(hidden_size). forward gives the output (steps, batch, directions hidden_size);
+ * rl_module_forward_many takes x and, if wanted, the first states h (and, of LSTM, c) (layers directions, batch,
+ * hidden_size), which are 0 otherwise, and gives the output and the last states. */
+RL_API rl_module *rl_nn_rnn_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rnn_options *options);
+RL_API rl_module *rl_nn_lstm_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rnn_options *options);
+RL_API rl_module *rl_nn_gru_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rnn_options *options);
+#define rl_nn_rnn(...)                                                                                                 \
+    rl_nn_rnn_opt(RL_TAKE2_(__VA_ARGS__, ),                                                                            \
+                  &(rl_nn_rnn_options){.struct_size = sizeof(rl_nn_rnn_options), RL_DROP2_(__VA_ARGS__, )})
+#define rl_nn_lstm(...)                                                                                                \
+    rl_nn_lstm_opt(RL_TAKE2_(__VA_ARGS__, ),                                                                           \
+                   &(rl_nn_rnn_options){.struct_size = sizeof(rl_nn_rnn_options), RL_DROP2_(__VA_ARGS__, )})
+#define rl_nn_gru(...)                                                                                                 \
+    rl_nn_gru_opt(RL_TAKE2_(__VA_ARGS__, ),                                                                            \
+                  &(rl_nn_rnn_options){.struct_size = sizeof(rl_nn_rnn_options), RL_DROP2_(__VA_ARGS__, )})
+
+typedef struct rl_nn_rnn_cell_options {
+    size_t struct_size;
+    int64_t bias;             /* default true; RL_ZERO: none */
+    const char *nonlinearity; /* of rl_nn_rnn_cell alone: "tanh" (default) or "relu" */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_rnn_cell_options;
+/* One step, over x (batch, input_size) or (input_size): weight_ih, weight_hh, bias_ih, bias_hh as above. Takes x and,
+ * if wanted, the state h (and c) (batch, hidden_size); gives the state after it, forward h alone. */
+RL_API rl_module *rl_nn_rnn_cell_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rnn_cell_options *options);
+RL_API rl_module *rl_nn_lstm_cell_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rnn_cell_options *options);
+RL_API rl_module *rl_nn_gru_cell_opt(int64_t input_size, int64_t hidden_size, const rl_nn_rnn_cell_options *options);
+#define rl_nn_rnn_cell(...)                                                                                            \
+    rl_nn_rnn_cell_opt(                                                                                                \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_rnn_cell_options){.struct_size = sizeof(rl_nn_rnn_cell_options), RL_DROP2_(__VA_ARGS__, )})
+#define rl_nn_lstm_cell(...)                                                                                           \
+    rl_nn_lstm_cell_opt(                                                                                               \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_rnn_cell_options){.struct_size = sizeof(rl_nn_rnn_cell_options), RL_DROP2_(__VA_ARGS__, )})
+#define rl_nn_gru_cell(...)                                                                                            \
+    rl_nn_gru_cell_opt(                                                                                                \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_rnn_cell_options){.struct_size = sizeof(rl_nn_rnn_cell_options), RL_DROP2_(__VA_ARGS__, )})
+
 /* One after another: rl_nn_sequential(rl_nn_linear(784, 10), rl_nn_relu()). Children are named "0", "1", ... */
 RL_API rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count);
 #define rl_nn_sequential(...)                                                                                          \
@@ -203,6 +261,8 @@ typedef struct rl_module_class { /* is copied, but for the name, which must outl
     void (*destroy)(rl_module *self); /* frees what data points to; may be NULL */
     /* Writes what stands within the parentheses of its printed form ("in_features=2, bias=True"); may be NULL. */
     void (*describe)(const rl_module *self, char *text, size_t room);
+    /* What takes several inputs or gives several outputs; may be NULL. Fills the first n_outputs of what it gives. */
+    rl_status (*forward_many)(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 } rl_module_class;
 RL_API rl_module *rl_module_new(const rl_module_class *klass);
 RL_API void *rl_module_data(const rl_module *self);
@@ -218,6 +278,11 @@ RL_API rl_module *rl_module_add(rl_module *self, const char *name, rl_module *ch
 
 /* Runs it. The result belongs to the innermost scope. */
 RL_API rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input);
+/* The same with several inputs and outputs: fills n_outputs of `outputs`, at most 16, which belong to the innermost
+ * scope (NULL on failure). Inputs are the module's in their order; those at the end may be left out where the module
+ * says so. `outputs` may be the array of the inputs. A module that has forward alone takes one input and gives one
+ * output. */
+RL_API rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 /* Training mode, on at first, of the module and all below it. */
 RL_API rl_status rl_module_train(rl_module *self, bool training);
 RL_API bool rl_module_is_training(const rl_module *self);

@@ -147,6 +147,30 @@ inline rl_module *linear(int64_t in_features, int64_t out_features, rl_nn_linear
     options.struct_size = sizeof options;
     return rl_nn_linear_opt(in_features, out_features, &options);
 }
+inline rl_module *rnn(int64_t input_size, int64_t hidden_size, rl_nn_rnn_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_rnn_opt(input_size, hidden_size, &options);
+}
+inline rl_module *lstm(int64_t input_size, int64_t hidden_size, rl_nn_rnn_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_lstm_opt(input_size, hidden_size, &options);
+}
+inline rl_module *gru(int64_t input_size, int64_t hidden_size, rl_nn_rnn_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_gru_opt(input_size, hidden_size, &options);
+}
+inline rl_module *rnn_cell(int64_t input_size, int64_t hidden_size, rl_nn_rnn_cell_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_rnn_cell_opt(input_size, hidden_size, &options);
+}
+inline rl_module *lstm_cell(int64_t input_size, int64_t hidden_size, rl_nn_rnn_cell_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_lstm_cell_opt(input_size, hidden_size, &options);
+}
+inline rl_module *gru_cell(int64_t input_size, int64_t hidden_size, rl_nn_rnn_cell_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_nn_gru_cell_opt(input_size, hidden_size, &options);
+}
 inline rl_module *sequential(std::initializer_list<rl_module *> modules) {
     return rl_nn_sequential_of(modules.begin(), static_cast<int64_t>(modules.size()));
 }
