@@ -19,6 +19,7 @@
 #include "rushlight/op.h"
 #include "rushlight/ops.h"
 #include "rushlight/optim.h"
+#include "rushlight/schedule.h"
 #include "rushlight/tensor.h"
 
 #endif
