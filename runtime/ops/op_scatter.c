@@ -293,7 +293,7 @@ static const rl_bad index_copy_bad[] = {
 const rl_op_def rl_op_def_index_copy = {
     .schema = "index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
     .doc = "y = self with y[.., index[i], ..] = source[.., i, ..] along dim",
-    .flags = RL_OP_ROWS | RL_OP_INPLACE,
+    .flags = RL_OP_ROWS | RL_OP_INPLACE | RL_OP_AUTOCAST_WIDEST,
     .saves = RL_SAVE_IN(2),
     .infer = index_copy_infer,
     .lower = index_copy_lower,
