@@ -77,9 +77,10 @@ static void print_device_json(rl_device *device, rl_device *chosen) {
     printf(", \"driver\": ");
     print_json_string(stdout, info.driver);
     printf(", \"memory_total\": %llu, \"memory_free\": %llu, \"compute_units\": %u, \"cpu\": %s, \"f64\": %s, "
-           "\"unified\": %s}",
+           "\"f16\": %s, \"bf16\": %s, \"unified\": %s}",
            (unsigned long long)info.memory_total, (unsigned long long)info.memory_free, info.compute_units,
            info.flags & RL_DEVICE_CPU ? "true" : "false", info.flags & RL_DEVICE_F64 ? "true" : "false",
+           info.flags & RL_DEVICE_NATIVE_F16 ? "true" : "false", info.flags & RL_DEVICE_NATIVE_BF16 ? "true" : "false",
            info.flags & RL_DEVICE_UNIFIED ? "true" : "false");
 }
 
