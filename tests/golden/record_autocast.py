@@ -15,6 +15,16 @@ import torch.nn.functional as F
 
 import record as r
 
+# Beside those of record.py: ops whose numbers are compared elsewhere.
+MORE = """
+conv1d f[1,2,5], f[3,2,3], f[3]
+conv2d f[1,2,5,5], f[3,2,3,3], f[3] | f[1,2,5,5], f[3,2,3,3]
+conv3d f[1,2,3,3,3], f[3,2,2,2,2]
+conv_transpose1d f[1,2,5], f[2,3,3]
+conv_transpose2d f[1,2,3,3], f[2,3,3,3], f[3]
+conv_transpose3d f[1,2,3,3,3], f[2,3,2,2,2]
+"""
+
 
 def results(name, text, dtype):
     torch.manual_seed(0)
@@ -38,7 +48,7 @@ def main():
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     print("# PyTorch %s, recorded by record_autocast.py" % torch.__version__.split("+")[0])
-    for line in r.CALLS.strip().splitlines():
+    for line in r.CALLS.strip().splitlines() + MORE.strip().splitlines():
         name, arguments = line.split(" ", 1)
         for text in map(str.strip, arguments.split("|")):
             if not re.search(r"\bf(16|32|64)\[|bf16\[", text) and re.search(r"\b[fpund]\[", text):
