@@ -114,8 +114,8 @@ enum {
     RL_OP_HOST = 1u << 14,         /* computes on the host; counted, an error under RUSHLIGHT_STRICT=1 */
     RL_OP_LAYOUT = 1u << 15,       /* what it gives, or whether it can, depends on how its arguments lie in memory */
 
-    /* What autocast (rushlight/autocast.h) makes of its floating arguments but those of f64, before infer: at most one. As
-     * PyTorch's lists for the processor; an op without a flag takes what comes. In place nothing is cast. */
+    /* What autocast (rushlight/autocast.h) makes of its floating arguments but those of f64, before infer: at most one.
+     * As PyTorch's lists for the processor; an op without a flag takes what comes. In place nothing is cast. */
     RL_OP_AUTOCAST_LOW = 1u << 16,   /* all in the region's dtype: products that are faster so */
     RL_OP_AUTOCAST_F32 = 1u << 17,   /* all in f32: long sums, large ranges */
     RL_OP_AUTOCAST_WIDEST = 1u << 18 /* all in the widest of them */

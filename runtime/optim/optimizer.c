@@ -214,7 +214,7 @@ static rl_number *scalars_of(const rl_optimizer *self, const slot *of, const slo
 /* One map call for `count` slots that go together. */
 static rl_status step_together(rl_optimizer *self, const due_slot *due, int64_t count) {
     rl_tensor *inputs[TASKS][2 + RULE_STATES], *outputs[TASKS][1 + RULE_STATES];
-    rl_map_task tasks[TASKS];
+    rl_map_task tasks[TASKS] = {{NULL, NULL, NULL}}; /* count is above 0, which a compiler may not see */
     rl_number room[TASKS * RULE_SCALARS], *scalars = NULL;
     rl_status status;
     for (int64_t i = 0; i < count; i++) {

@@ -172,6 +172,25 @@ static void test_trains(void **state) {
     assert_true(last < 0.1 * first);
 }
 
+/* Layers compute in the region's dtype; their parameters and gradients stay f32. */
+static void test_layers(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *layers[] = {rl_nn_linear(4, 3), rl_nn_conv2d(4, 3, 1)};
+    rl_tensor *inputs[] = {rl_ones(RL_DIMS(2, 4)), rl_ones(RL_DIMS(2, 4, 3, 3))};
+    for (int i = 0; i < 2; i++) {
+        rl_tensor *y;
+        {
+            RL_AUTOCAST(RL_BF16);
+            y = rl_module_forward(layers[i], inputs[i]);
+        }
+        assert_int_equal(rl_tensor_dtype(y), RL_BF16);
+        rl_backward(rl_sum(y));
+        assert_int_equal(rl_tensor_dtype(rl_grad(rl_module_tensor(layers[i], "weight"))), RL_F32);
+    }
+    assert_int_equal(rl_error_status(), RL_OK);
+}
+
 static void test_without_memory(void **state) {
     (void)state;
     bool failed = true;
@@ -195,10 +214,10 @@ static void test_without_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_steps),         cmocka_unit_test(test_finds),
-                                       cmocka_unit_test(test_order),         cmocka_unit_test(test_not_enabled),
-                                       cmocka_unit_test(test_file),          cmocka_unit_test(test_trains),
-                                       cmocka_unit_test(test_without_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_steps),  cmocka_unit_test(test_finds),
+                                       cmocka_unit_test(test_order),  cmocka_unit_test(test_not_enabled),
+                                       cmocka_unit_test(test_file),   cmocka_unit_test(test_trains),
+                                       cmocka_unit_test(test_layers), cmocka_unit_test(test_without_memory)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
