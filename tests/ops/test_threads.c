@@ -53,6 +53,14 @@ static const struct large {
     {"bmm", "f[33,65,67], f[33,67,63]"},
     {"mv", "f[1001,703], f[703]"},
     {"linear", "f[301,303], f[305,303], f[305]"},
+    {"linear_activation", "f[301,303], f[305,303], f[305], \"relu\""},
+    /* convolution */
+    {"conv2d", "f[4,16,33,35], f[32,16,3,3], f[32], 1, 1"},
+    {"conv1d", "f[4,16,1001], f[33,16,5]"},
+    {"conv2d", "bf16[4,16,33,35], bf16[32,16,3,3]"},
+    {"conv_grad_input", "f[4,32,33,35], f[32,16,3,3], None, [33,35], [1], [1]"},
+    {"conv_grad_weight", "f[4,16,33,35], f[4,32,33,35], [3,3], [1], [1]"},
+    {"conv_transpose2d", "f[4,16,33,35], f[16,32,3,3]"},
     /* gather, scatter with indices that come again */
     {"index_select", "f[701,300], 0, i[1201]<701"},
     {"gather", "f[300,701], 1, i[300,701]<701"},
