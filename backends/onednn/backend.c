@@ -96,6 +96,9 @@ static rl_status device_info(uint32_t number, rl_device_info *info) {
     if (number != 0)
         return od_host->fail(RL_NOT_FOUND, "onednn: there is no device %u, only 0", number);
     rl_device_info mine = {.flags = RL_DEVICE_CPU | RL_DEVICE_F64 | RL_DEVICE_UNIFIED, .alignment = ALIGNMENT};
+    /* Products of them are then made without conversion to f32. */
+    mine.flags |= od_gemm_takes(RL_F16) ? RL_DEVICE_NATIVE_F16 : 0;
+    mine.flags |= od_gemm_takes(RL_BF16) ? RL_DEVICE_NATIVE_BF16 : 0;
     const dnnl_version_t *v = dnnl_version();
     processor_name(mine.name, sizeof mine.name);
     snprintf(mine.driver, sizeof mine.driver, "oneDNN %d.%d.%d, %s", v->major, v->minor, v->patch,

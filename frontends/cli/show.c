@@ -77,9 +77,10 @@ static void print_device_json(rl_device *device, rl_device *chosen) {
     printf(", \"driver\": ");
     print_json_string(stdout, info.driver);
     printf(", \"memory_total\": %llu, \"memory_free\": %llu, \"compute_units\": %u, \"cpu\": %s, \"f64\": %s, "
-           "\"unified\": %s}",
+           "\"f16\": %s, \"bf16\": %s, \"unified\": %s}",
            (unsigned long long)info.memory_total, (unsigned long long)info.memory_free, info.compute_units,
            info.flags & RL_DEVICE_CPU ? "true" : "false", info.flags & RL_DEVICE_F64 ? "true" : "false",
+           info.flags & RL_DEVICE_NATIVE_F16 ? "true" : "false", info.flags & RL_DEVICE_NATIVE_BF16 ? "true" : "false",
            info.flags & RL_DEVICE_UNIFIED ? "true" : "false");
 }
 
@@ -179,6 +180,10 @@ static void print_op(const rl_op_info *info, bool whole) {
            info->inplace ? ", also in place" : "");
     if (info->host)
         printf("  computes on the host\n");
+    if (*info->autocast)
+        printf("  under autocast in %s\n", strcmp(info->autocast, "f32") == 0      ? "f32"
+                                           : strcmp(info->autocast, "widest") == 0 ? "the widest dtype given"
+                                                                                   : "f16 or bf16");
     if (*info->note)
         printf("  %s\n", info->note);
 }
@@ -205,9 +210,9 @@ static int run_ops(int argc, char **argv) {
             print_json_string(stdout, info.schema);
             printf(", \"doc\": ");
             print_json_string(stdout, info.doc);
-            printf(", \"kind\": \"%s\", \"differentiable\": %s, \"inplace\": %s, \"host\": %s}", info.kind,
-                   info.differentiable ? "true" : "false", info.inplace ? "true" : "false",
-                   info.host ? "true" : "false");
+            printf(", \"kind\": \"%s\", \"differentiable\": %s, \"inplace\": %s, \"host\": %s, \"autocast\": \"%s\"}",
+                   info.kind, info.differentiable ? "true" : "false", info.inplace ? "true" : "false",
+                   info.host ? "true" : "false", info.autocast);
         } else {
             print_op(&info, pattern != NULL);
         }

@@ -333,8 +333,11 @@ rl_status engine_run(const walk *what) {
     self.targets = self.nodes = (pointer_map){0};
     self.reaches = NULL;
     queue_init(&self.queue);
-    bool recording = rl_set_grad_enabled(what->create_graph);
+    /* Derivatives run in the dtypes of the forward, whatever region this is. */
+    bool recording = rl_set_grad_enabled(what->create_graph), autocasting = rl_autocasting_;
+    rl_autocasting_ = false;
     rl_status status = run_all(&self);
+    rl_autocasting_ = autocasting;
     rl_set_grad_enabled(recording);
     queue_free(&self.queue);
     map_free(&self.targets);

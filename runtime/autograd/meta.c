@@ -78,10 +78,14 @@ static void forget_tensor(rl_tensor *self) {
     hook_places_free(places);
 }
 
+static bool is_parameter(const rl_tensor *self) {
+    return self->requires_grad && self->autograd && self->autograd->grad_fn == NULL && self->autograd->base == NULL;
+}
+
 /* The layers below call up through these; set before main, as they are constants. */
 __attribute__((constructor)) static void install(void) {
     rl_tensor_hooks_.autograd_free = forget_tensor;
-    rl_record_hooks_ = (rl_record_hooks){record_call, record_before_inplace, trace_call, view_made};
+    rl_record_hooks_ = (rl_record_hooks){record_call, record_before_inplace, trace_call, view_made, is_parameter};
 }
 
 /* Leaves --------------------------------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@ struct replay {
     rl_tensors inputs;     /* the caller's */
     rl_tensor **stand_ins; /* one count each: the inputs cut off from their history, requiring gradients as they do */
     rl_draws draws;        /* of the first run */
+    rl_autocast autocast;  /* the regions that it was in */
     uint64_t begin;        /* nodes of this thread above were made by fn */
     edge_list uses;        /* ends of what fn used beside its inputs */
     pointer_map seen;      /* nodes that fn made and that were looked through */
@@ -33,6 +34,7 @@ typedef struct replay_node {
     rl_tensor_fn fn;
     void *context;
     rl_draws draws;
+    rl_autocast autocast;
     uint16_t n_inputs; /* edges beyond these are what fn uses besides */
     saved *saved;      /* the inputs */
 } replay_node;
@@ -41,9 +43,11 @@ rl_status call_tensor_fn(const char *name, rl_tensor_fn fn, void *context, rl_te
                          int64_t n_outputs) {
     memset(outputs, 0, sizeof *outputs * (size_t)n_outputs);
     rl_barrier barrier = rl_barrier_enter();
+    rl_autocast around = rl_autocast_enter(rl_autocast_now());
     rl_status status = rl_error_status();
     if (status == RL_OK)
         status = fn(inputs, outputs, n_outputs, context);
+    rl_autocast_end(around);
     if (status != RL_OK && !rl_failed())
         rl_fail(status, "%s: the function failed", name);
     for (int64_t i = 0; i < n_outputs && !rl_failed(); i++)
@@ -64,8 +68,12 @@ replay *replay_begin(const char *name, rl_tensor_fn fn, void *context, rl_tensor
     replay *self = rl_alloc_zero(1, sizeof *self + (size_t)inputs.count * sizeof *self->stand_ins, "a checkpoint");
     if (self == NULL)
         return NULL;
-    *self =
-        (replay){.name = name, .fn = fn, .context = context, .inputs = inputs, .stand_ins = (rl_tensor **)(self + 1)};
+    *self = (replay){.name = name,
+                     .fn = fn,
+                     .context = context,
+                     .inputs = inputs,
+                     .stand_ins = (rl_tensor **)(self + 1),
+                     .autocast = rl_autocast_now()};
     for (int64_t i = 0; i < inputs.count && !rl_failed(); i++) {
         rl_tensor *t = inputs.data[i];
         self->stand_ins[i] = bare_alias(t);
@@ -176,8 +184,10 @@ static rl_status run_again(replay_node *self, rl_tensor **inputs, rl_tensor **ou
     rl_draw_scope scope;
     rl_draws_enter(&scope, &self->draws, true);
     bool recording = rl_set_grad_enabled(true);
+    rl_autocast around = rl_autocast_enter(self->autocast);
     rl_status status = call_tensor_fn(self->base.name, self->fn, self->context, (rl_tensors){inputs, self->n_inputs},
                                       outputs, self->base.n_outputs);
+    rl_autocast_end(around);
     rl_set_grad_enabled(recording);
     rl_draws_leave(&scope);
     return status;
@@ -277,6 +287,7 @@ static replay_node *node_make(replay *self, int64_t n_outputs) {
     made->fn = self->fn;
     made->context = self->context;
     made->draws = self->draws;
+    made->autocast = self->autocast;
     self->draws = (rl_draws){0};
     for (int64_t i = 0; i < self->inputs.count && !rl_failed(); i++) {
         rl_tensor *t = self->inputs.data[i];

@@ -298,6 +298,10 @@ bool rl_op_describe(size_t number, rl_op_info *out_info) {
                                                            : "composite",
                        .inplace = op->flags & RL_OP_INPLACE,
                        .differentiable = !(op->flags & RL_OP_NO_GRAD) && (op->vjp || op->flags & RL_OP_COMPOSITE),
-                       .host = op->flags & RL_OP_HOST};
+                       .host = op->flags & RL_OP_HOST,
+                       .autocast = op->flags & RL_OP_AUTOCAST_LOW      ? "low"
+                                   : op->flags & RL_OP_AUTOCAST_F32    ? "f32"
+                                   : op->flags & RL_OP_AUTOCAST_WIDEST ? "widest"
+                                                                       : ""};
     return rl_sized_fill("op_describe", out_info, &info, sizeof info) == RL_OK;
 }

@@ -160,15 +160,19 @@ static tensor_list *list_of(rl_tensors list) {
     return (tensor_list *)((char *)(uintptr_t)list.data - offsetof(tensor_list, data));
 }
 
-rl_tensor **rl_call_list(rl_call *call, int64_t count) {
+rl_tensor **rl_tensor_list_new(int64_t count) {
     tensor_list *list = rl_alloc_zero(1, sizeof *list + (size_t)count * sizeof *list->data, "a list of tensors");
     if (list == NULL)
         return NULL;
     rl_object_init(&list->object, &list_class);
-    if (rl_object_own(list) == NULL)
-        return NULL;
-    call->list = (rl_tensors){list->data, count};
-    return list->data;
+    return rl_object_own(list) ? list->data : NULL;
+}
+
+rl_tensor **rl_call_list(rl_call *call, int64_t count) {
+    rl_tensor **room = rl_tensor_list_new(count);
+    if (room != NULL)
+        call->list = (rl_tensors){room, count};
+    return room;
 }
 
 /* In place ------------------------------------------------------------------------------------------------------- */
@@ -272,8 +276,8 @@ static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
     rl_value args[RL_MAX_ARGS];
     memcpy(args, call->args, (size_t)schema->n_params * sizeof *args);
     rl_scope scope = rl_scope_begin();
-    bool recording = rl_recording_;
-    rl_recording_ = false;
+    bool recording = rl_recording_, autocasting = rl_autocasting_;
+    rl_recording_ = rl_autocasting_ = false;
     rl_status status = rl_error_status(); /* of rl_scope_begin */
     if (status == RL_OK && call->inplace)
         status = separate_inputs(call, schema);
@@ -284,6 +288,7 @@ static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
     if (status == RL_OK)
         status = rl_error_status(); /* of an op within, which lower did not look at */
     rl_recording_ = recording;
+    rl_autocasting_ = autocasting;
     rl_scope_end(scope);
     memcpy(call->args, args, (size_t)schema->n_params * sizeof *args);
     return status;
@@ -374,6 +379,19 @@ static rl_status run(rl_call *call, const rl_schema *schema, call_traits traits)
     return RL_OK;
 }
 
+/* The same on arguments cast as autocast has it; within, the op's choice stands. */
+static rl_status run_autocast(rl_call *call, const rl_schema *schema) {
+    call_traits traits = {false, false};
+    rl_status status = rl_autocast_arguments(call);
+    if (status == RL_OK)
+        status = check_arguments(call, schema, &traits);
+    rl_autocasting_ = false;
+    if (status == RL_OK)
+        status = run(call, schema, traits);
+    rl_autocasting_ = true;
+    return status;
+}
+
 rl_status rl_call_run(rl_call *call, int opcode) {
     const rl_schema *schema = &rl_schema_table[opcode];
     call->op = rl_op_table[opcode];
@@ -388,7 +406,9 @@ rl_status rl_call_run(rl_call *call, int opcode) {
     call_traits traits = {false, false};
     rl_status status = check_arguments(call, schema, &traits);
     if (status == RL_OK)
-        status = run(call, schema, traits);
+        status = UNLIKELY(rl_autocasting_) && (call->op->flags & RL_OP_AUTOCAST) && !call->inplace
+                     ? run_autocast(call, schema)
+                     : run(call, schema, traits);
     if (UNLIKELY(status != RL_OK)) {
         for (int i = 0; i < RL_MAX_RESULTS; i++)
             call->results[i] = NULL;

@@ -112,8 +112,15 @@ enum {
     RL_OP_NO_GRAD = 1u << 12,      /* results never require gradients */
     RL_OP_RANDOM = 1u << 13,       /* draws from a generator: no gradcheck unless it is seeded anew */
     RL_OP_HOST = 1u << 14,         /* computes on the host; counted, an error under RUSHLIGHT_STRICT=1 */
-    RL_OP_LAYOUT = 1u << 15        /* what it gives, or whether it can, depends on how its arguments lie in memory */
+    RL_OP_LAYOUT = 1u << 15,       /* what it gives, or whether it can, depends on how its arguments lie in memory */
+
+    /* What autocast (rushlight/autocast.h) makes of its floating arguments but those of f64, before infer: at most one.
+     * As PyTorch's lists for the processor; an op without a flag takes what comes. In place nothing is cast. */
+    RL_OP_AUTOCAST_LOW = 1u << 16,   /* all in the region's dtype: products that are faster so */
+    RL_OP_AUTOCAST_F32 = 1u << 17,   /* all in f32: long sums, large ranges */
+    RL_OP_AUTOCAST_WIDEST = 1u << 18 /* all in the widest of them */
 };
+#define RL_OP_AUTOCAST (RL_OP_AUTOCAST_LOW | RL_OP_AUTOCAST_F32 | RL_OP_AUTOCAST_WIDEST)
 
 /* Samples and bad inputs are data: a line of arguments in the schema's order, keyword arguments as name=value.
  *   f[2,3]  floats of the dtype under test, normal     p[..] floats in [0.5, 2]    u[..] floats in [0.05, 0.95]
@@ -232,6 +239,7 @@ typedef struct rl_record_hooks {
     rl_status (*before_inplace)(rl_call *call, int opcode);
     bool (*trace)(rl_call *call, int opcode, rl_status *out_status); /* rl_fuse: true when it took the call */
     rl_status (*view)(rl_call *call); /* a view was made while recording is on, of whatever tensor; before `record` */
+    bool (*is_leaf)(const rl_tensor *t); /* requires gradients, made by no op, no view */
 } rl_record_hooks;
 extern rl_record_hooks rl_record_hooks_;
 /* Whether this thread records, on at first; whether it traces. Initial-exec costs one instruction instead of a call. */

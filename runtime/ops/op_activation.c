@@ -101,7 +101,7 @@ static const rl_bad prelu_bad[] = {{"f[3,4], p[3]", RL_SHAPE_MISMATCH, "weight m
 const rl_op_def rl_op_def_prelu = {
     .schema = "prelu(Tensor self, Tensor weight) -> Tensor",
     .doc = "y = self where self > 0, else weight self; weight is one number, or one for each channel (dimension 1)",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = prelu_lower,
     .samples = prelu_samples,
     .bad = prelu_bad,

@@ -309,7 +309,7 @@ const rl_op_def rl_op_def_conv = {
     .note = "input (N, C, size ...), weight (O, C / groups, kernel ...), bias (O), of 1 to 3 spatial dimensions; the "
             "result is (N, O, ...). Lists have one number, or one for each spatial dimension; padding may have two for "
             "each, those before first. A result is laid out with channels innermost where input or weight is.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = conv_infer,
     .lower = conv_lower,
@@ -337,7 +337,7 @@ const rl_op_def rl_op_def_conv_activation = {
         "dilation=[1], int groups=1, str activation='none') -> Tensor",
     .doc = "y = act(conv(input, weight, bias)): conv and an activation in one pass",
     .note = "activation: none, relu, gelu or gelu_tanh.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_OUT(0),
     .infer = conv_infer,
     .lower = conv_lower,

@@ -147,7 +147,7 @@ const rl_op_def rl_op_def_conv1d = {
               "dilation=1, int groups=1) -> Tensor",
     .doc = "y[n, o, p] = bias[o] + sum_{c, k} input[n, c, p stride - padding + k dilation] weight[o, c, k]",
     .note = "input (N, C, L) or (C, L), weight (O, C / groups, kernel ...), bias (O).",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = conv1d_lower,
     .samples = samples1,
     .bad = bad1,
@@ -160,7 +160,7 @@ const rl_op_def rl_op_def_conv_transpose1d = {
            "dilation",
     .note = "input (N, C, L) or (C, L), weight (C, O / groups, kernel ...), bias (O): the gradient of a convolution "
             "by its input.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = conv_transpose1d_lower,
     .samples = turned_samples1,
     .bad = turned_bad1,
@@ -171,7 +171,7 @@ const rl_op_def rl_op_def_conv2d = {
               "dilation=1, int groups=1) -> Tensor",
     .doc = "y[n, o, p] = bias[o] + sum_{c, k} input[n, c, p stride - padding + k dilation] weight[o, c, k]",
     .note = "input (N, C, H, W) or (C, H, W), weight (O, C / groups, kernel ...), bias (O).",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = conv2d_lower,
     .samples = samples2,
     .bad = bad2,
@@ -185,7 +185,7 @@ const rl_op_def rl_op_def_conv_transpose2d = {
     .note =
         "input (N, C, H, W) or (C, H, W), weight (C, O / groups, kernel ...), bias (O): the gradient of a convolution "
         "by its input.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = conv_transpose2d_lower,
     .samples = turned_samples2,
     .bad = turned_bad2,
@@ -196,7 +196,7 @@ const rl_op_def rl_op_def_conv3d = {
               "dilation=1, int groups=1) -> Tensor",
     .doc = "y[n, o, p] = bias[o] + sum_{c, k} input[n, c, p stride - padding + k dilation] weight[o, c, k]",
     .note = "input (N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, kernel ...), bias (O).",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = conv3d_lower,
     .samples = samples3,
     .bad = bad3,
@@ -210,7 +210,7 @@ const rl_op_def rl_op_def_conv_transpose3d = {
     .note = "input (N, C, D, H, W) or (C, D, H, W), weight (C, O / groups, kernel ...), bias (O): the gradient of a "
             "convolution "
             "by its input.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = conv_transpose3d_lower,
     .samples = turned_samples3,
     .bad = turned_bad3,

@@ -116,7 +116,7 @@ const rl_op_def rl_op_def_nll_loss = {
               "-> Tensor",
     .doc = "y = -sum_i w[i] input[i][target[i]] / sum_i w[i], w[i] = weight[target[i]], 0 where target is ignore_index",
     .note = "input has shape (N, C, ...) or (C), target (N, ...) or (). A class outside 0 .. C - 1 is an index error.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = nll_loss_lower,
     .samples = class_samples,
     .bad = class_bad,
@@ -224,7 +224,7 @@ const rl_op_def rl_op_def_cross_entropy = {
     .doc = "y = nll_loss(log_softmax(input), target); a float target holds probabilities: y = -sum target "
            "log_softmax(input)",
     .note = "label_smoothing e mixes the target with the uniform distribution: (1 - e) target + e / C.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = cross_entropy_lower,
     .samples = cross_entropy_samples,
     .bad = cross_entropy_bad,
@@ -267,7 +267,7 @@ static const rl_bad kl_bad[] = {{"f[2,3], u[4]", RL_SHAPE_MISMATCH, "do not broa
 const rl_op_def rl_op_def_kl_div = {
     .schema = "kl_div(Tensor input, Tensor target, str reduction='mean', *, bool log_target=False) -> Tensor",
     .doc = "y = mean of target (log(target) - input); input, and target where log_target, are logarithms",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = kl_div_lower,
     .samples = kl_samples,
     .bad = kl_bad,

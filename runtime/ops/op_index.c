@@ -334,7 +334,7 @@ static rl_status embedding_backward_lower(rl_call *call) {
     rl_tensor *index = indices_by_row(call, rl_arg_tensor(call, 1), width);
     rl_tensor *rows = as_table(g, g->numel / width, width);
     if (index == NULL || rows == NULL ||
-        rl_row_scatter(rl_call_name(call), out, 0, index, rows, RL_SCATTER_ADD) != RL_OK)
+        rl_scatter_wide(rl_call_name(call), out, 0, index, rows, RL_SCATTER_ADD) != RL_OK)
         return rl_error_status();
     if (skip < 0 || skip >= out->shape[0])
         return RL_OK;

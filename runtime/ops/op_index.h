@@ -15,5 +15,9 @@ rl_tensor *rl_vjp_leading(rl_vjp *v, int arg, rl_tensor *part);
 /* infer of self, dim, index, src (a tensor or a number); and out op= src at index, on results[0], which holds self. */
 rl_status rl_infer_scatter(rl_call *call);
 rl_status rl_scatter_place(rl_call *call, rl_scatter_mode mode);
+/* rl_row_scatter, but sums and products of f16 and bf16 are made in f32 and rounded once: the row may round at each
+ * step, and 256 + 1 is 256 in bf16. */
+rl_status rl_scatter_wide(const char *op, rl_tensor *out, int64_t dim, rl_tensor *index, rl_tensor *src,
+                          rl_scatter_mode mode);
 
 #endif

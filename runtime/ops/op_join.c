@@ -116,7 +116,7 @@ const rl_op_def rl_op_def_cat = {
     .schema = "cat(Tensor[] tensors, int dim=0) -> Tensor",
     .doc = "y = the tensors one after the other along dim",
     .note = "Dtypes promote. Tensors of shape (0) are passed over.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_WIDEST,
     .infer = cat_infer,
     .lower = cat_lower,
     .vjp = cat_vjp,
@@ -158,7 +158,7 @@ static const rl_bad stack_bad[] = {{"[]", RL_INVALID_ARGUMENT, "tensors is empty
 const rl_op_def rl_op_def_stack = {
     .schema = "stack(Tensor[] tensors, int dim=0) -> Tensor",
     .doc = "y = the tensors, of one shape, side by side along a new dimension dim",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_WIDEST,
     .lower = stack_lower,
     .samples = stack_samples,
     .bad = stack_bad,

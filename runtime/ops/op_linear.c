@@ -134,7 +134,7 @@ static const rl_bad linear_bad[] = {
 const rl_op_def rl_op_def_linear = {
     .schema = "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
     .doc = "y[.., j] = sum_k input[.., k] weight[j, k] + bias[j]",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = linear_infer,
     .lower = linear_lower,
@@ -162,7 +162,7 @@ const rl_op_def rl_op_def_linear_activation = {
     .schema = "linear_activation(Tensor input, Tensor weight, Tensor? bias=None, str activation='none') -> Tensor",
     .doc = "y = act(linear(input, weight, bias)): linear and an activation in one pass",
     .note = "activation: none, relu, gelu or gelu_tanh.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_OUT(0),
     .infer = linear_infer,
     .lower = linear_lower,

@@ -148,7 +148,7 @@ static void l1_loss_vjp(rl_vjp *v) { /* gx = sign(x - t) g, gt = -gx */
 const rl_op_def rl_op_def_mse_loss = {
     .schema = "mse_loss(Tensor input, Tensor target, *, str reduction='mean') -> Tensor",
     .doc = "y = mean of (input - target)^2",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = loss_infer,
     .pointwise = mse_loss_program,
@@ -161,7 +161,7 @@ const rl_op_def rl_op_def_mse_loss = {
 const rl_op_def rl_op_def_l1_loss = {
     .schema = "l1_loss(Tensor input, Tensor target, *, str reduction='mean') -> Tensor",
     .doc = "y = mean of |input - target|",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = loss_infer,
     .pointwise = l1_loss_program,
@@ -219,7 +219,7 @@ static const rl_bad huber_bad[] = {{"f[3], f[3], delta=0.0", RL_INVALID_ARGUMENT
 const rl_op_def rl_op_def_smooth_l1_loss = {
     .schema = "smooth_l1_loss(Tensor input, Tensor target, *, str reduction='mean', float beta=1) -> Tensor",
     .doc = "y = mean of d^2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = input - target",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = smooth_l1_loss_infer,
     .pointwise = smooth_l1_loss_program,
@@ -232,7 +232,7 @@ const rl_op_def rl_op_def_smooth_l1_loss = {
 const rl_op_def rl_op_def_huber_loss = {
     .schema = "huber_loss(Tensor input, Tensor target, *, str reduction='mean', float delta=1) -> Tensor",
     .doc = "y = mean of d^2 / 2 where |d| < delta, else delta (|d| - delta / 2); d = input - target",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = huber_loss_infer,
     .pointwise = huber_loss_program,
@@ -288,7 +288,7 @@ static const rl_sample bce_samples[] = {{"u[3,4], u[3,4]"},
 const rl_op_def rl_op_def_binary_cross_entropy = {
     .schema = "binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean') -> Tensor",
     .doc = "y = mean of -weight (target log(input) + (1 - target) log(1 - input))",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2),
     .infer = loss_infer,
     .pointwise = binary_cross_entropy_program,
@@ -341,7 +341,7 @@ const rl_op_def rl_op_def_binary_cross_entropy_with_logits = {
     .schema = "binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight=None, "
               "Tensor? pos_weight=None, str reduction='mean') -> Tensor",
     .doc = "y = mean of -weight (pos_weight target log(s) + (1 - target) log(1 - s)), s = sigmoid(input)",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_IN(3),
     .infer = loss_infer,
     .pointwise = binary_cross_entropy_with_logits_program,

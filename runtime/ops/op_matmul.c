@@ -166,7 +166,7 @@ const rl_op_def rl_op_def_matmul = {
     .doc = "y[.., i, j] = sum_k self[.., i, k] other[.., k, j]",
     .note = "A vector on the left is a row, on the right a column, and its dimension is dropped. Batch dimensions "
             "broadcast. float32 and narrower floats are summed in float32 or better and rounded once.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = matmul_infer,
     .lower = product_lower,
@@ -201,7 +201,7 @@ static const rl_bad mm_bad[] = {{"f[3,4], f[4]", RL_SHAPE_MISMATCH, "mat2 (4) mu
 const rl_op_def rl_op_def_mm = {
     .schema = "mm(Tensor self, Tensor mat2) -> Tensor",
     .doc = "y[i, j] = sum_k self[i, k] mat2[k, j]",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = mm_infer,
     .lower = product_lower,
@@ -229,7 +229,7 @@ static const rl_bad bmm_bad[] = {{"f[2,3,4], f[4,5]", RL_SHAPE_MISMATCH, "mat2 (
 const rl_op_def rl_op_def_bmm = {
     .schema = "bmm(Tensor self, Tensor mat2) -> Tensor",
     .doc = "y[b, i, j] = sum_k self[b, i, k] mat2[b, k, j]",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = bmm_infer,
     .lower = product_lower,
@@ -369,7 +369,7 @@ static const rl_bad addmm_bad[] = {
 const rl_op_def rl_op_def_addmm = {
     .schema = "addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
     .doc = "y = beta self + alpha mat1 mat2",
-    .flags = RL_OP_ROWS | RL_OP_INPLACE,
+    .flags = RL_OP_ROWS | RL_OP_INPLACE | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(1) | RL_SAVE_IN(2),
     .infer = addmm_infer,
     .lower = sum_of_product_lower,
@@ -396,7 +396,7 @@ static const rl_bad baddbmm_bad[] = {
 const rl_op_def rl_op_def_baddbmm = {
     .schema = "baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
     .doc = "y[b] = beta self[b] + alpha batch1[b] batch2[b]",
-    .flags = RL_OP_ROWS | RL_OP_INPLACE,
+    .flags = RL_OP_ROWS | RL_OP_INPLACE | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(1) | RL_SAVE_IN(2),
     .infer = baddbmm_infer,
     .lower = sum_of_product_lower,

@@ -326,7 +326,7 @@ static const rl_sample prod_samples[] = {{"p[3,4]"},
 const rl_op_def rl_op_def_prod = {
     .schema = "prod(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
     .doc = "y = prod_i x[i] over dim, or over all",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_OUT(0),
     .infer = sum_infer,
     .lower = prod_lower,

@@ -41,6 +41,17 @@ static rl_tensor *leading_part(rl_tensor *src, const rl_tensor *index) {
     return src ? rl_over(src, index->ndim, index->shape, src->stride, src->offset) : NULL;
 }
 
+rl_status rl_scatter_wide(const char *op, rl_tensor *out, int64_t dim, rl_tensor *index, rl_tensor *src,
+                          rl_scatter_mode mode) {
+    bool half = out->dtype == RL_F16 || out->dtype == RL_BF16;
+    if (!half || (mode != RL_SCATTER_ADD && mode != RL_SCATTER_MUL) || index->shape[dim] < 2)
+        return rl_row_scatter(op, out, dim, index, src, mode);
+    rl_tensor *wide = rl_to(out, .dtype = RL_F32), *values = rl_to(src, .dtype = RL_F32);
+    if (wide == NULL || values == NULL || rl_row_scatter(op, wide, dim, index, values, mode) != RL_OK)
+        return rl_error_status();
+    return rl_move(op, out, wide);
+}
+
 /* out op= src at index along dim, on out, which holds self already. */
 rl_status rl_scatter_place(rl_call *call, rl_scatter_mode mode) {
     rl_tensor *out = rl_with_dims(call->results[0]), *index = rl_with_dims(rl_arg_tensor(call, 2));
@@ -51,7 +62,7 @@ rl_status rl_scatter_place(rl_call *call, rl_scatter_mode mode) {
     if (src == NULL)
         return rl_error_status();
     const char *op = rl_call_name(call);
-    return rl_row_scatter(op, out, rl_wrap_dim(op, rl_arg_int(call, 1), out->ndim), index, src, mode);
+    return rl_scatter_wide(op, out, rl_wrap_dim(op, rl_arg_int(call, 1), out->ndim), index, src, mode);
 }
 
 static rl_status start_from_self(rl_call *call) {
@@ -217,7 +228,7 @@ static rl_status place_along(rl_call *call, rl_tensor *source, rl_scatter_mode m
     if (index == NULL || index->numel == 0)
         return rl_error_status();
     source = source == NULL ? number_as(call, 3, index) : source->ndim == 0 ? rl_with_dims(source) : source;
-    return source ? rl_row_scatter(op, out, dim, index, source, mode) : rl_error_status();
+    return source ? rl_scatter_wide(op, out, dim, index, source, mode) : rl_error_status();
 }
 
 static rl_status index_add_infer(rl_call *call) {
@@ -293,7 +304,7 @@ static const rl_bad index_copy_bad[] = {
 const rl_op_def rl_op_def_index_copy = {
     .schema = "index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
     .doc = "y = self with y[.., index[i], ..] = source[.., i, ..] along dim",
-    .flags = RL_OP_ROWS | RL_OP_INPLACE,
+    .flags = RL_OP_ROWS | RL_OP_INPLACE | RL_OP_AUTOCAST_WIDEST,
     .saves = RL_SAVE_IN(2),
     .infer = index_copy_infer,
     .lower = index_copy_lower,

@@ -42,10 +42,11 @@ static rl_value identity_of(reduce_kind kind, rl_dtype dtype) {
     }
 }
 
-/* How many values each place of y combines, at least 1, so that it can divide. */
+/* How many values each place of y combines, at least 1, so that it can divide; halves are counted in f32. */
 static rl_tensor *counts(rl_tensor *like, int64_t dim, rl_tensor *index, bool include) {
-    rl_tensor *start = include ? rl_ones_like(like) : rl_zeros_like(like);
-    rl_tensor *ones = rl_ones(rl_shape_of(index), .dtype = (rl_dtype)like->dtype, .device = like->storage->device);
+    rl_dtype dtype = like->dtype == RL_F16 || like->dtype == RL_BF16 ? RL_F32 : (rl_dtype)like->dtype;
+    rl_tensor *start = include ? rl_ones_like(like, .dtype = dtype) : rl_zeros_like(like, .dtype = dtype);
+    rl_tensor *ones = rl_ones(rl_shape_of(index), .dtype = dtype, .device = like->storage->device);
     rl_tensor *count = rl_scatter_add(start, dim, index, ones);
     return rl_where(rl_eq(count, 0), 1, count);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ops/call.h"
+#include "ops/op_index.h"
 #include "ops/op_rows.h"
 
 typedef rl_status (*geometry_change)(const char *op, rl_geometry *g, const rl_value *args);
@@ -395,7 +396,7 @@ static rl_status add_overlapping(rl_call *call, rl_tensor *g) {
     values = rl_over(values, 1, &g->numel, &one, values->offset);
     if (out == NULL || places == NULL || values == NULL)
         return rl_error_status();
-    return rl_row_scatter(op, out, 0, places, values, RL_SCATTER_ADD);
+    return rl_scatter_wide(op, out, 0, places, values, RL_SCATTER_ADD);
 }
 
 static rl_status unstride_lower(rl_call *call) {

@@ -22,6 +22,7 @@ void optimizer_drop_states(slot *of) {
         rl_release(of->states[s]);
         of->states[s] = NULL;
     }
+    of->product = 1.0;
 }
 
 static void optimizer_destroy(rl_object *object) {
@@ -30,52 +31,88 @@ static void optimizer_destroy(rl_object *object) {
         rl_release(self->slots[i].parameter);
         optimizer_drop_states(&self->slots[i]);
     }
+    rl_free(self->groups);
     rl_free(self->slots);
     rl_free(self->due);
     rl_free(self);
 }
 static const rl_object_class optimizer_class = {"optimizer", optimizer_destroy};
 
-static rl_status add_parameters(rl_optimizer *self, rl_tensors parameters) {
-    if (rl_tensors_check(self->rule->name, "parameter", parameters, 0, INT32_MAX) != RL_OK)
+static rl_status check_parameter(const rl_optimizer *self, rl_tensors parameters, int64_t number) {
+    rl_tensor *p = parameters.data[number];
+    if (!rl_tensor_is_leaf(p) || !rl_dtype_is_float((rl_dtype)p->dtype))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld must be a leaf of floating dtype", self->rule->name,
+                       (long long)number);
+    bool known = false;
+    for (int64_t k = 0; k < self->count && !known; k++)
+        known = self->slots[k].parameter == p;
+    for (int64_t k = 0; k < number && !known; k++)
+        known = parameters.data[k] == p;
+    return known
+               ? rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld is given twice", self->rule->name, (long long)number)
+               : RL_OK;
+}
+
+/* Copies of the arrays, longer. */
+static rl_status grow(rl_optimizer *self, int64_t more) {
+    int64_t count = self->count + more;
+    group *groups = rl_alloc_zero((size_t)self->n_groups + 1, sizeof *groups, "optimizer");
+    slot *slots = rl_alloc_zero((size_t)count + 1, sizeof *slots, "optimizer");
+    due_slot *due = rl_alloc_zero((size_t)count + 1, sizeof *due, "optimizer");
+    if (!groups || !slots || !due) {
+        rl_free(groups);
+        rl_free(slots);
+        rl_free(due);
         return rl_error_status();
-    for (int64_t i = 0; i < parameters.count; i++) {
-        rl_tensor *p = parameters.data[i];
-        if (!rl_tensor_is_leaf(p) || !rl_dtype_is_float((rl_dtype)p->dtype))
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld must be a leaf of floating dtype", self->rule->name,
-                           (long long)i);
-        for (int64_t k = 0; k < self->count; k++)
-            if (self->slots[k].parameter == p)
-                return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld is given twice", self->rule->name,
-                               (long long)i);
-        self->slots[self->count++].parameter = rl_retain(p);
     }
+    if (self->n_groups > 0)
+        memcpy(groups, self->groups, (size_t)self->n_groups * sizeof *groups);
+    if (self->count > 0)
+        memcpy(slots, self->slots, (size_t)self->count * sizeof *slots);
+    rl_free(self->groups);
+    rl_free(self->slots);
+    rl_free(self->due);
+    self->groups = groups;
+    self->slots = slots;
+    self->due = due;
     return RL_OK;
 }
 
-static rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_module *module,
-                                   rl_tensors parameters) {
+/* All of the group or nothing. */
+static rl_status add_group(rl_optimizer *self, const rule_options *options, rl_tensors parameters) {
+    if (self->rule->check(options) || rl_tensors_check(self->rule->name, "parameter", parameters, 0, INT32_MAX))
+        return rl_error_status();
+    if (parameters.count == 0)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", self->rule->name);
+    for (int64_t i = 0; i < parameters.count; i++)
+        if (check_parameter(self, parameters, i))
+            return rl_error_status();
+    if (grow(self, parameters.count))
+        return rl_error_status();
+    for (int64_t i = 0; i < parameters.count; i++)
+        self->slots[self->count++] =
+            (slot){.parameter = rl_retain(parameters.data[i]), .group = self->n_groups, .product = 1.0};
+    self->groups[self->n_groups++] = (group){.options = *options, .initial_lr = NAN};
+    return RL_OK;
+}
+
+rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_module *module, rl_tensors parameters) {
     rl_optimizer *self;
     rl_tensor **all = NULL;
     if (rl_failed())
         return NULL;
     if (!module && !parameters.data)
         return rl_fail_null(RL_INVALID_ARGUMENT, "%s: neither a module nor .parameters is given", kind->name);
-    if (kind->check(options) || !(self = rl_alloc_zero(1, sizeof *self, "optimizer")))
+    if (!(self = rl_alloc_zero(1, sizeof *self, "optimizer")))
         return NULL;
     rl_object_init(&self->object, &optimizer_class);
     self->rule = kind;
-    self->options = *options;
     if (!parameters.data) {
         int64_t count = rl_module_parameters(module, NULL, 0);
         all = rl_alloc_zero((size_t)count + 1, sizeof *all, "optimizer");
         parameters = (rl_tensors){all, all ? rl_module_parameters(module, all, count) : 0};
     }
-    self->slots = rl_alloc_zero((size_t)parameters.count + 1, sizeof *self->slots, "optimizer");
-    self->due = rl_alloc_zero((size_t)parameters.count + 1, sizeof *self->due, "optimizer");
-    if (!rl_failed() && add_parameters(self, parameters) == RL_OK && self->count == 0)
-        (void)rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", kind->name);
-    if (rl_failed()) {
+    if (rl_failed() || add_group(self, options, parameters)) {
         rl_release(self);
         self = NULL;
     }
@@ -83,63 +120,48 @@ static rl_optimizer *optimizer_new(const rule *kind, const rule_options *options
     return self ? rl_object_own(self) : NULL;
 }
 
-static double or_default(double given, double normal) {
+static double or_as(double given, double normal) {
     return given == 0.0 ? normal : given == (double)RL_ZERO ? 0.0 : given;
 }
 
-rl_optimizer *rl_optimizer_sgd_opt(rl_module *module, const rl_optimizer_sgd_options *given) {
-    rl_optimizer_sgd_options o = {0};
-    if (rl_failed() || rl_sized_take("optimizer_sgd", &o, sizeof o, given) != RL_OK)
-        return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1e-3),
-                            .momentum = or_default(o.momentum, 0.0),
-                            .dampening = or_default(o.dampening, 0.0),
-                            .weight_decay = or_default(o.weight_decay, 0.0),
-                            .nesterov = o.nesterov,
-                            .maximize = o.maximize};
-    return optimizer_new(&rule_sgd, &options, module, o.parameters);
-}
-
-static rl_optimizer *adam(const rule *kind, rl_module *module, const rl_optimizer_adam_options *given, double decay,
-                          bool decoupled) {
-    rl_optimizer_adam_options o = {0};
-    if (rl_failed() || rl_sized_take("optimizer_adam", &o, sizeof o, given) != RL_OK)
-        return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1e-3),
-                            .beta1 = or_default(o.beta1, 0.9),
-                            .beta2 = or_default(o.beta2, 0.999),
-                            .eps = or_default(o.eps, 1e-8),
-                            .weight_decay = or_default(o.weight_decay, decay),
-                            .amsgrad = o.amsgrad,
-                            .maximize = o.maximize,
-                            .decoupled = decoupled};
-    return optimizer_new(kind, &options, module, o.parameters);
-}
-rl_optimizer *rl_optimizer_adam_opt(rl_module *module, const rl_optimizer_adam_options *given) {
-    return adam(&rule_adam, module, given, 0.0, false);
-}
-rl_optimizer *rl_optimizer_adamw_opt(rl_module *module, const rl_optimizer_adam_options *given) {
-    return adam(&rule_adamw, module, given, 0.01, true);
+rl_status rl_optimizer_add_group_opt(rl_optimizer *self, rl_tensors parameters,
+                                     const rl_optimizer_group_options *given) {
+    rl_optimizer_group_options o = {0};
+    rule_options options;
+    if (optimizer_check_self(self, "optimizer_add_group") ||
+        rl_sized_take("optimizer_add_group", &o, sizeof o, given) != RL_OK)
+        return rl_error_status();
+    options = self->groups[0].options;
+    options.lr = or_as(o.lr, options.lr);
+    options.weight_decay = or_as(o.weight_decay, options.weight_decay);
+    options.momentum = or_as(o.momentum, options.momentum);
+    options.dampening = or_as(o.dampening, options.dampening);
+    options.beta1 = or_as(o.beta1, options.beta1);
+    options.beta2 = or_as(o.beta2, options.beta2);
+    options.eps = or_as(o.eps, options.eps);
+    options.alpha = or_as(o.alpha, options.alpha);
+    return add_group(self, &options, parameters);
 }
 
 /* A step
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
-static rl_status check_self(const rl_optimizer *self, const char *name) {
+rl_status optimizer_check_self(const void *self, const char *name) {
     if (rl_failed())
         return rl_error_status();
     return self ? RL_OK : rl_fail(RL_INVALID_ARGUMENT, "%s: self is NULL", name);
 }
 
-/* A state tensor where the parameter is and as it is: zeros at first, moved along when the parameter was moved. */
-static rl_status make_state(rl_tensor *parameter, rl_tensor **state) {
+/* A state tensor where the parameter is and as it is: of `initial` at first, moved along when the parameter was moved.
+ */
+static rl_status make_state(rl_tensor *parameter, double initial, rl_tensor **state) {
     RL_SCOPE();
     rl_tensor *old = *state, *fresh;
     if (old && old->dtype == parameter->dtype && old->storage->device == parameter->storage->device)
         return RL_OK;
     fresh = old ? rl_to(old, .dtype = (rl_dtype)parameter->dtype, .device = parameter->storage->device)
-                : rl_zeros_like(parameter);
+                : rl_full_like(parameter, initial);
     if (!fresh)
         return rl_error_status();
     *state = rl_retain(fresh);
@@ -148,78 +170,94 @@ static rl_status make_state(rl_tensor *parameter, rl_tensor **state) {
 }
 
 rl_status optimizer_make_states(const rl_optimizer *self, slot *of) {
-    int n = self->rule->n_states(&self->options);
+    const rule_options *options = &self->groups[of->group].options;
+    int n = self->rule->n_states(options);
     rl_status status = RL_OK;
     for (int s = 0; s < n && !status; s++)
-        status = make_state(of->parameter, &of->states[s]);
+        status = make_state(of->parameter, options->initial, &of->states[s]);
     return status;
 }
 
-static const rl_program *program_of(rl_optimizer *self, uint8_t dtype, uint8_t grad_dtype, int64_t step) {
-    known_program wanted = {dtype, grad_dtype, step == 1, NULL};
+/* The program of a slot's next step. */
+static const rl_program *program_of(rl_optimizer *self, const slot *of) {
+    group *g = &self->groups[of->group];
+    int64_t step = of->steps + 1;
+    known_program wanted = {of->parameter->dtype, rl_grad(of->parameter)->dtype,
+                            self->rule->variant ? self->rule->variant(&g->options, step) : 0, NULL};
     int i = 0;
-    for (; i < 4 && self->known[i].program; i++)
-        if (self->known[i].dtype == dtype && self->known[i].grad_dtype == grad_dtype &&
-            self->known[i].first_step == wanted.first_step)
-            return self->known[i].program;
-    wanted.program = self->rule->program(&self->options, step, (rl_dtype)dtype, (rl_dtype)grad_dtype);
+    for (; i < KNOWN_PROGRAMS && g->known[i].program; i++)
+        if (g->known[i].dtype == wanted.dtype && g->known[i].grad_dtype == wanted.grad_dtype &&
+            g->known[i].variant == wanted.variant)
+            return g->known[i].program;
+    wanted.program = self->rule->program(&g->options, step, (rl_dtype)wanted.dtype, (rl_dtype)wanted.grad_dtype);
     if (wanted.program)
-        self->known[i < 4 ? i : 0] = wanted;
+        g->known[i < KNOWN_PROGRAMS ? i : 0] = wanted;
     return wanted.program;
 }
 
-/* Whether one map call can serve both: one program, one device, one set of scalars. */
-static bool together(const slot *a, const slot *b) {
-    return a->steps == b->steps && a->parameter->dtype == b->parameter->dtype &&
-           rl_grad(a->parameter)->dtype == rl_grad(b->parameter)->dtype &&
-           a->parameter->storage->device == b->parameter->storage->device;
+/* Whether one map call can serve both. */
+static bool together(const due_slot *a, const due_slot *b) {
+    return a->program == b->program && a->slot->parameter->storage->device == b->slot->parameter->storage->device;
+}
+
+/* The launch scalars of a slot's step: those of the slot before it where they are the same. */
+static rl_number *scalars_of(const rl_optimizer *self, const slot *of, const slot *before, rl_number *room,
+                             rl_number *scalars) {
+    rule_step step = {of->steps + 1, of->product};
+    if (before && before->group == of->group && before->steps == of->steps && before->product == of->product)
+        return scalars;
+    scalars = scalars ? scalars + RULE_SCALARS : room;
+    self->rule->scalars(&self->groups[of->group].options, &step, scalars);
+    return scalars;
 }
 
 /* One map call for `count` slots that go together. */
-static rl_status step_together(rl_optimizer *self, slot **slots, int64_t count) {
+static rl_status step_together(rl_optimizer *self, const due_slot *due, int64_t count) {
     rl_tensor *inputs[TASKS][2 + RULE_STATES], *outputs[TASKS][1 + RULE_STATES];
-    rl_map_task tasks[TASKS];
-    rl_number scalars[RL_MAX_SCALARS];
-    int n = self->rule->n_states(&self->options);
-    int64_t step = slots[0]->steps + 1;
-    rl_tensor *first = slots[0]->parameter;
-    const rl_program *program = program_of(self, first->dtype, rl_grad(first)->dtype, step);
+    rl_map_task tasks[TASKS] = {{NULL, NULL, NULL}}; /* count is above 0, which a compiler may not see */
+    rl_number room[TASKS * RULE_SCALARS], *scalars = NULL;
     rl_status status;
-    if (!program)
-        return rl_error_status();
-    self->rule->scalars(&self->options, step, scalars);
     for (int64_t i = 0; i < count; i++) {
-        inputs[i][0] = outputs[i][0] = slots[i]->parameter;
-        inputs[i][1] = rl_grad(slots[i]->parameter);
+        const slot *of = due[i].slot;
+        int n = self->rule->n_states(&self->groups[of->group].options);
+        inputs[i][0] = outputs[i][0] = of->parameter;
+        inputs[i][1] = rl_grad(of->parameter);
         for (int s = 0; s < n; s++)
-            inputs[i][2 + s] = outputs[i][1 + s] = slots[i]->states[s];
+            inputs[i][2 + s] = outputs[i][1 + s] = of->states[s];
+        scalars = scalars_of(self, of, i > 0 ? due[i - 1].slot : NULL, room, scalars);
         tasks[i] = (rl_map_task){inputs[i], outputs[i], scalars};
     }
-    if ((status = rl_row_map_many(self->rule->name, program, tasks, count)))
+    if ((status = rl_row_map_many(self->rule->name, due[0].program, tasks, count)))
         return status;
     for (int64_t i = 0; i < count; i++) {
-        slots[i]->steps = step;
-        rl_tensor_changed(slots[i]->parameter, self->rule->name);
+        slot *of = due[i].slot;
+        rule_step step = {++of->steps, of->product};
+        if (self->rule->product)
+            of->product = self->rule->product(&self->groups[of->group].options, &step);
+        rl_tensor_changed(of->parameter, self->rule->name);
     }
     return RL_OK;
 }
 
 rl_status rl_optimizer_step(rl_optimizer *self) {
     int64_t due = 0;
-    rl_status status = check_self(self, "optimizer_step");
+    rl_status status = optimizer_check_self(self, "optimizer_step");
     RL_NO_GRAD();
     for (int64_t i = 0; !status && i < self->count; i++) {
-        if (!rl_grad(self->slots[i].parameter))
+        slot *of = &self->slots[i];
+        if (!rl_grad(of->parameter))
             continue;
-        status = optimizer_make_states(self, &self->slots[i]);
-        self->due[due++] = &self->slots[i];
+        status = optimizer_make_states(self, of);
+        self->due[due] = (due_slot){of, status ? NULL : program_of(self, of)};
+        if (!status && !self->due[due++].program)
+            status = rl_error_status();
     }
     /* Takes the first that is left and all that go together with it, moving them to the front. */
     for (int64_t at = 0, end; !status && at < due; at = end) {
         end = at + 1;
         for (int64_t i = end; i < due && end - at < TASKS; i++)
-            if (together(self->due[at], self->due[i])) {
-                slot *swap = self->due[end];
+            if (together(&self->due[at], &self->due[i])) {
+                due_slot swap = self->due[end];
                 self->due[end++] = self->due[i];
                 self->due[i] = swap;
             }
@@ -229,22 +267,52 @@ rl_status rl_optimizer_step(rl_optimizer *self) {
 }
 
 rl_status rl_optimizer_zero_grad(rl_optimizer *self) {
-    rl_status status = check_self(self, "optimizer_zero_grad");
+    rl_status status = optimizer_check_self(self, "optimizer_zero_grad");
     for (int64_t i = 0; !status && i < self->count; i++)
         status = rl_set_grad(self->slots[i].parameter, NULL);
     return status;
 }
 
+/* Groups
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+int64_t rl_optimizer_group_count(const rl_optimizer *self) {
+    return self ? self->n_groups : 0;
+}
+
+static rl_status check_group(const rl_optimizer *self, const char *function, int64_t number) {
+    if (optimizer_check_self(self, function))
+        return rl_error_status();
+    return number >= 0 && number < self->n_groups
+               ? RL_OK
+               : rl_fail(RL_INVALID_ARGUMENT, "%s: group must lie within 0 and %lld, got %lld", function,
+                         (long long)self->n_groups - 1, (long long)number);
+}
+
+double rl_optimizer_group_lr(const rl_optimizer *self, int64_t number) {
+    return check_group(self, "optimizer_group_lr", number) ? 0.0 : self->groups[number].options.lr;
+}
+
+static rl_status check_lr(const char *function, double lr) {
+    return lr >= 0.0 && isfinite(lr) ? RL_OK
+                                     : rl_fail(RL_INVALID_ARGUMENT, "%s: lr must be 0 or more, got %g", function, lr);
+}
+
+rl_status rl_optimizer_set_group_lr(rl_optimizer *self, int64_t number, double lr) {
+    rl_status status = check_group(self, "optimizer_set_group_lr", number);
+    if (!status && !(status = check_lr("optimizer_set_group_lr", lr)))
+        self->groups[number].options.lr = lr;
+    return status;
+}
+
 double rl_optimizer_lr(const rl_optimizer *self) {
-    return self ? self->options.lr : 0.0;
+    return self ? self->groups[0].options.lr : 0.0;
 }
 
 rl_status rl_optimizer_set_lr(rl_optimizer *self, double lr) {
-    rl_status status = check_self(self, "optimizer_set_lr");
-    if (status)
-        return status;
-    if (!(lr >= 0.0) || !isfinite(lr))
-        return rl_fail(RL_INVALID_ARGUMENT, "optimizer_set_lr: lr must be 0 or more, got %g", lr);
-    self->options.lr = lr;
-    return RL_OK;
+    rl_status status = optimizer_check_self(self, "optimizer_set_lr");
+    if (!status && !(status = check_lr("optimizer_set_lr", lr)))
+        for (int64_t i = 0; i < self->n_groups; i++)
+            self->groups[i].options.lr = lr;
+    return status;
 }

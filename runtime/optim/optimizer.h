@@ -6,7 +6,8 @@
 #include "dispatch/program.h"
 #include "rushlight/optim.h"
 
-#define RULE_STATES 3 /* state tensors of a parameter at most */
+#define RULE_STATES 3   /* state tensors of a parameter at most */
+#define RULE_SCALARS 10 /* launch scalars of a rule at most */
 
 typedef struct rule rule;
 
@@ -14,47 +15,78 @@ typedef struct rule rule;
 typedef struct rule_options {
     double lr, momentum, dampening, weight_decay;
     double beta1, beta2, eps;
-    bool nesterov, maximize, amsgrad, decoupled;
+    double alpha; /* RMSprop's alpha, Adadelta's rho */
+    double lr_decay, momentum_decay;
+    double initial; /* what state tensors begin with */
+    bool nesterov, maximize, amsgrad, decoupled, centered;
 } rule_options;
+
+/* What a rule knows of a parameter beside its tensors. */
+typedef struct rule_step {
+    int64_t number; /* of the step that is about to be taken, from 1 */
+    double product; /* of NAdam's momenta before that step */
+} rule_step;
 
 struct rule {
     const char *name; /* "SGD" */
+    bool has_momentum, has_betas;
     rl_status (*check)(const rule_options *options);
     int (*n_states)(const rule_options *options);
     const char *state_names[RULE_STATES];
-    /* The program of a step: inputs parameter, gradient, states; outputs parameter, states. `step` counts from 1 and
-     * may choose another program (SGD's first). */
+    /* The program of a step: inputs parameter, gradient, states; outputs parameter, states. */
     const rl_program *(*program)(const rule_options *options, int64_t step, rl_dtype dtype, rl_dtype grad_dtype);
+    /* Which of its programs a step takes (SGD's first is another one); NULL: there is but one. */
+    int (*variant)(const rule_options *options, int64_t step);
     /* Its launch scalars, in the order in which program made them. */
-    void (*scalars)(const rule_options *options, int64_t step, rl_number *out);
+    void (*scalars)(const rule_options *options, const rule_step *step, rl_number *out);
+    /* The product after a step; NULL: the rule has none. */
+    double (*product)(const rule_options *options, const rule_step *step);
 };
-extern const rule rule_sgd, rule_adam, rule_adamw;
+extern const rule rule_sgd, rule_adam, rule_adamw, rule_rmsprop, rule_rmsprop_centered, rule_adagrad, rule_adadelta,
+    rule_adamax, rule_nadam, rule_radam;
 
 typedef struct slot { /* a parameter and its state */
     rl_tensor *parameter;
+    int64_t group;
     rl_tensor *states[RULE_STATES]; /* NULL before its first step */
     int64_t steps;                  /* taken so far */
+    double product;                 /* of rules that have one; 1 at first */
 } slot;
 
-typedef struct known_program { /* programs of this optimizer, found without building them again */
+typedef struct known_program { /* programs of a group, found without building them again */
     uint8_t dtype, grad_dtype;
-    bool first_step;
+    int variant;
     const rl_program *program;
 } known_program;
+#define KNOWN_PROGRAMS 4
+
+typedef struct group {
+    rule_options options;
+    double initial_lr; /* what the first schedule found; NAN before */
+    known_program known[KNOWN_PROGRAMS];
+} group;
+
+typedef struct due_slot { /* a slot with what its step runs */
+    slot *slot;
+    const rl_program *program;
+} due_slot;
 
 struct rl_optimizer {
     rl_object object;
     const rule *rule;
-    rule_options options;
-    known_program known[4];
-    int64_t count;
+    int64_t n_groups, count;
+    group *groups;
     slot *slots;
-    slot **due; /* room for one step's work */
+    due_slot *due; /* room for one step's work */
 };
 
-/* State tensors where the parameter is and as it is: zeros at first, moved along when the parameter was moved. */
+/* What the makers of optimizers share: an optimizer of that rule over the module's parameters, or these. */
+rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_module *module, rl_tensors parameters);
+/* State tensors where the parameter is and as it is: new ones at first, moved along when the parameter was moved. */
 rl_status optimizer_make_states(const rl_optimizer *self, slot *of);
 /* As before the first step. */
 void optimizer_drop_states(slot *of);
+/* The sticky error, or one that self is NULL. */
+rl_status optimizer_check_self(const void *self, const char *function);
 
 #endif

@@ -5,34 +5,25 @@
  * by a library that does not round them correctly, round twice where elements fill no vector, and f16 after each
  * operation.
  */
-#include <math.h>
+#include "optim/rules.h"
 
-#include "base/error.h"
-#include "optim/optimizer.h"
-
-#define OP1(code, a) rl_build1(b, RL_INSN_##code, a)
-#define OP2(code, x, y) rl_build2(b, RL_INSN_##code, x, y)
-#define FMA(x, y, z) rl_build3(b, RL_INSN_FMA, x, y, z)
-
-/* The register's dtype that a parameter is computed in: f32 for f16 and bf16. */
-static rl_dtype compute_dtype(rl_dtype dtype) {
-    return dtype == RL_F64 ? RL_F64 : RL_F32;
-}
-
-static rl_pw input(rl_builder *b, rl_dtype dtype, rl_dtype compute) {
-    return rl_build_cast(b, rl_build_input(b, dtype), compute);
-}
-/* The gradient as a rule sees it: -g to maximize. */
-static rl_pw gradient(rl_builder *b, const rule_options *options, rl_dtype dtype, rl_dtype compute) {
-    rl_pw g = input(b, dtype, compute);
-    return options->maximize ? OP1(NEG, g) : g;
-}
-
-static rl_status check_common(const char *name, const rule_options *o) {
+rl_status rule_check_common(const char *name, const rule_options *o) {
     if (!(o->lr >= 0.0) || !isfinite(o->lr))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: lr must be 0 or more, got %g", name, o->lr);
     if (!(o->weight_decay >= 0.0))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: weight_decay must be 0 or more, got %g", name, o->weight_decay);
+    if (!(o->eps >= 0.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: eps must be 0 or more, got %g", name, o->eps);
+    if (!(o->momentum >= 0.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: momentum must be 0 or more, got %g", name, o->momentum);
+    return RL_OK;
+}
+rl_status rule_check_moments(const char *name, const rule_options *o) {
+    if (rule_check_common(name, o))
+        return rl_error_status();
+    if (!(o->beta1 >= 0.0 && o->beta1 < 1.0) || !(o->beta2 >= 0.0 && o->beta2 < 1.0))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: betas must lie within [0, 1), got %g and %g", name, o->beta1,
+                       o->beta2);
     return RL_OK;
 }
 
@@ -41,10 +32,8 @@ static rl_status check_common(const char *name, const rule_options *o) {
  */
 
 static rl_status sgd_check(const rule_options *o) {
-    if (check_common("sgd", o))
+    if (rule_check_common("sgd", o))
         return rl_error_status();
-    if (!(o->momentum >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "sgd: momentum must be 0 or more, got %g", o->momentum);
     if (o->nesterov && (o->momentum <= 0.0 || o->dampening != 0.0))
         return rl_fail(RL_INVALID_ARGUMENT,
                        "sgd: nesterov needs a momentum above 0 and a dampening of 0, got %g and %g", o->momentum,
@@ -53,6 +42,9 @@ static rl_status sgd_check(const rule_options *o) {
 }
 static int sgd_n_states(const rule_options *o) {
     return o->momentum != 0.0;
+}
+static int sgd_variant(const rule_options *o, int64_t step) {
+    return o->momentum != 0.0 ? 1 + (step == 1) : 0;
 }
 
 /* d = g + wd p;  buf = step 1 ? d : momentum buf + (1 - dampening) d;  d = nesterov ? d + momentum buf : buf;
@@ -81,26 +73,27 @@ static const rl_program *sgd_program(const rule_options *o, int64_t step, rl_dty
     }
     return rl_builder_finish(b);
 }
-static void sgd_scalars(const rule_options *o, int64_t step, rl_number *out) {
+static void sgd_scalars(const rule_options *o, const rule_step *step, rl_number *out) {
     (void)step;
     out[0].f = o->lr;
     out[1].f = o->weight_decay;
     out[2].f = o->momentum;
     out[3].f = 1.0 - o->dampening;
 }
-const rule rule_sgd = {"SGD", sgd_check, sgd_n_states, {"momentum_buffer"}, sgd_program, sgd_scalars};
+const rule rule_sgd = {.name = "SGD",
+                       .has_momentum = true,
+                       .check = sgd_check,
+                       .n_states = sgd_n_states,
+                       .state_names = {"momentum_buffer"},
+                       .program = sgd_program,
+                       .variant = sgd_variant,
+                       .scalars = sgd_scalars};
 
 /* Adam and AdamW
  * ---------------------------------------------------------------------------------------------------------- */
 
 static rl_status adam_check(const rule_options *o) {
-    if (check_common("adam", o))
-        return rl_error_status();
-    if (!(o->beta1 >= 0.0 && o->beta1 < 1.0) || !(o->beta2 >= 0.0 && o->beta2 < 1.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "adam: betas must lie within [0, 1), got %g and %g", o->beta1, o->beta2);
-    if (!(o->eps >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "adam: eps must be 0 or more, got %g", o->eps);
-    return RL_OK;
+    return rule_check_moments("adam", o);
 }
 static int adam_n_states(const rule_options *o) {
     return o->amsgrad ? 3 : 2;
@@ -131,8 +124,8 @@ static const rl_program *adam_program(const rule_options *o, int64_t step, rl_dt
         p = OP2(MUL, p, decay);
     else if (o->weight_decay != 0.0)
         g = FMA(decay, p, g);
-    m = FMA(weight1, OP2(SUB, g, m), m);
-    v = FMA(OP2(MUL, weight2, g), g, OP2(MUL, beta2, v));
+    m = toward(b, m, g, weight1);
+    v = mean_square(b, v, g, beta2, weight2);
     if (o->amsgrad)
         w = OP2(MAX, w, v);
     p = OP2(SUB, p, OP2(DIV, OP2(MUL, size, m), OP2(ADD, OP2(DIV, OP1(SQRT, o->amsgrad ? w : v), root), eps)));
@@ -143,16 +136,20 @@ static const rl_program *adam_program(const rule_options *o, int64_t step, rl_dt
         rl_build_output(b, w, dtype);
     return rl_builder_finish(b);
 }
-static void adam_scalars(const rule_options *o, int64_t step, rl_number *out) {
+static void adam_scalars(const rule_options *o, const rule_step *step, rl_number *out) {
+    double number = (double)step->number;
     out[0].f = o->decoupled ? 1.0 - o->lr * o->weight_decay : o->weight_decay;
     out[1].f = 1.0 - o->beta1;
     out[2].f = o->beta2;
     out[3].f = 1.0 - o->beta2;
-    out[4].f = sqrt(1.0 - pow(o->beta2, (double)step));
+    out[4].f = sqrt(1.0 - pow(o->beta2, number));
     out[5].f = o->eps;
-    out[6].f = o->lr / (1.0 - pow(o->beta1, (double)step));
+    out[6].f = o->lr / (1.0 - pow(o->beta1, number));
 }
-#define ADAM_STATES                                                                                                    \
-    { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" }
-const rule rule_adam = {"Adam", adam_check, adam_n_states, ADAM_STATES, adam_program, adam_scalars};
-const rule rule_adamw = {"AdamW", adam_check, adam_n_states, ADAM_STATES, adam_program, adam_scalars};
+#define ADAM(text)                                                                                                     \
+    {                                                                                                                  \
+        .name = text, .has_betas = true, .check = adam_check, .n_states = adam_n_states,                               \
+        .state_names = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}, .program = adam_program, .scalars = adam_scalars   \
+    }
+const rule rule_adam = ADAM("Adam");
+const rule rule_adamw = ADAM("AdamW");

@@ -421,4 +421,5 @@ def main():
                 sys.exit("%s %s: %s" % (name, text.strip(), e))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,7 @@ typedef struct rl_op_info {
     bool inplace;     /* NAME_ exists too */
     bool differentiable;
     bool host;
+    const char *autocast; /* what a region of autocast.h computes it in: "low", "f32", "widest"; "" leaves it alone */
 } rl_op_info;
 /* Ops in alphabetical order: how many, and the one of that number; false where there is none. */
 RL_API size_t rl_op_count(void);

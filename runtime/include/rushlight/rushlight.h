@@ -10,6 +10,8 @@
 #ifndef RUSHLIGHT_RUSHLIGHT_H
 #define RUSHLIGHT_RUSHLIGHT_H
 
+#include "rushlight/amp.h"
+#include "rushlight/autocast.h"
 #include "rushlight/autograd.h"
 #include "rushlight/base.h"
 #include "rushlight/data.h"
@@ -19,6 +21,7 @@
 #include "rushlight/op.h"
 #include "rushlight/ops.h"
 #include "rushlight/optim.h"
+#include "rushlight/schedule.h"
 #include "rushlight/tensor.h"
 
 #endif

@@ -93,6 +93,23 @@ class no_grad {
     bool before_;
 };
 
+/* Autocast while it lives: autocast region(RL_BF16). */
+class autocast {
+  public:
+    explicit autocast(rl_dtype dtype, rl_autocast_options options = {})
+        : before_(rl_autocast_begin_opt(dtype, sized(options))) {}
+    ~autocast() { rl_autocast_end(before_); }
+    autocast(const autocast &) = delete;
+    autocast &operator=(const autocast &) = delete;
+
+  private:
+    static const rl_autocast_options *sized(rl_autocast_options &options) {
+        options.struct_size = sizeof options;
+        return &options;
+    }
+    rl_autocast before_;
+};
+
 class error : public std::runtime_error {
   public:
     error(rl_status status, const char *text) : std::runtime_error(text), status_(status) {}
@@ -136,6 +153,89 @@ inline rl_optimizer *adamw(rl_module *module, rl_optimizer_adam_options options 
     options.struct_size = sizeof options;
     return rl_optimizer_adamw_opt(module, &options);
 }
+inline rl_optimizer *rmsprop(rl_module *module, rl_optimizer_rmsprop_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_rmsprop_opt(module, &options);
+}
+inline rl_optimizer *adagrad(rl_module *module, rl_optimizer_adagrad_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_adagrad_opt(module, &options);
+}
+inline rl_optimizer *adadelta(rl_module *module, rl_optimizer_adadelta_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_adadelta_opt(module, &options);
+}
+inline rl_optimizer *adamax(rl_module *module, rl_optimizer_moments_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_adamax_opt(module, &options);
+}
+inline rl_optimizer *nadam(rl_module *module, rl_optimizer_moments_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_nadam_opt(module, &options);
+}
+inline rl_optimizer *radam(rl_module *module, rl_optimizer_moments_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_radam_opt(module, &options);
+}
+inline rl_status add_group(rl_optimizer *self, const tensors &parameters, rl_optimizer_group_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_optimizer_add_group_opt(self, parameters, &options);
+}
+inline rl_tensor *clip_grad_norm(rl_module *module, double max_norm, rl_clip_grad_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_clip_grad_norm_opt(module, max_norm, &options);
+}
+inline rl_status clip_grad_value(rl_module *module, double clip_value, rl_clip_grad_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_clip_grad_value_opt(module, clip_value, &options);
+}
+inline rl_grad_scaler *grad_scaler(rl_grad_scaler_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_grad_scaler_new_opt(&options);
+}
+
+/* Schedules of learning rates; those without options are called as in C. */
+namespace schedule {
+inline rl_schedule *step_lr(rl_optimizer *optimizer, int64_t step_size, rl_schedule_gamma_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_step_lr_opt(optimizer, step_size, &options);
+}
+inline rl_schedule *multi_step_lr(rl_optimizer *optimizer, const dims &milestones,
+                                  rl_schedule_gamma_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_multi_step_lr_opt(optimizer, milestones, &options);
+}
+inline rl_schedule *constant_lr(rl_optimizer *optimizer, rl_schedule_factor_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_constant_lr_opt(optimizer, &options);
+}
+inline rl_schedule *linear_lr(rl_optimizer *optimizer, rl_schedule_factor_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_linear_lr_opt(optimizer, &options);
+}
+inline rl_schedule *polynomial_lr(rl_optimizer *optimizer, rl_schedule_factor_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_polynomial_lr_opt(optimizer, &options);
+}
+inline rl_schedule *cosine_annealing_lr(rl_optimizer *optimizer, int64_t t_max,
+                                        rl_schedule_cosine_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_cosine_annealing_lr_opt(optimizer, t_max, &options);
+}
+inline rl_schedule *cosine_annealing_warm_restarts(rl_optimizer *optimizer, int64_t t_0,
+                                                   rl_schedule_cosine_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_cosine_annealing_warm_restarts_opt(optimizer, t_0, &options);
+}
+inline rl_schedule *one_cycle_lr(rl_optimizer *optimizer, double max_lr, rl_schedule_one_cycle_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_one_cycle_lr_opt(optimizer, max_lr, &options);
+}
+inline rl_schedule *reduce_lr_on_plateau(rl_optimizer *optimizer, rl_schedule_plateau_options options = {}) {
+    options.struct_size = sizeof options;
+    return rl_schedule_reduce_lr_on_plateau_opt(optimizer, &options);
+}
+} // namespace schedule
 
 inline rl_loader *loader(rl_dataset *dataset, rl_loader_options options = {}) {
     options.struct_size = sizeof options;

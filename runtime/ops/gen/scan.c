@@ -137,7 +137,10 @@ static const struct {
                   {"RL_OP_NO_GRAD", RL_OP_NO_GRAD},
                   {"RL_OP_RANDOM", RL_OP_RANDOM},
                   {"RL_OP_HOST", RL_OP_HOST},
-                  {"RL_OP_LAYOUT", RL_OP_LAYOUT}};
+                  {"RL_OP_LAYOUT", RL_OP_LAYOUT},
+                  {"RL_OP_AUTOCAST_LOW", RL_OP_AUTOCAST_LOW},
+                  {"RL_OP_AUTOCAST_F32", RL_OP_AUTOCAST_F32},
+                  {"RL_OP_AUTOCAST_WIDEST", RL_OP_AUTOCAST_WIDEST}};
 
 static uint32_t read_flags(scanner *s, const char *op) {
     uint32_t flags = 0;

@@ -74,6 +74,15 @@ static void training() {
     rl_tensor *w = rl_module_tensor(net, "0.weight");
     std::vector<rl_tensor *> found = rl::gradients({rl::sum(rl::square(w))}, {w});
     EXPECT(std::fabs(rl_item(found[0]) - 2 * rl_item(w)) < 1e-5);
+    {
+        rl::autocast region(RL_BF16);
+        EXPECT(rl_tensor_dtype(rl_module_forward(net, x)) == RL_BF16);
+    }
+    rl_schedule *schedule = rl::schedule::multi_step_lr(sgd, {1, 2});
+    rl_schedule_step(schedule);
+    EXPECT(std::fabs(rl_optimizer_lr(sgd) - 0.001) < 1e-12);
+    EXPECT(rl_item(rl::clip_grad_norm(net, 1.0)) >= 0);
+    EXPECT(rl::nadam(net) && rl::grad_scaler());
     rl::no_grad still;
     EXPECT(!rl_tensor_requires_grad(rl::mul(w, 2)));
 }

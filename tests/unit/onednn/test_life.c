@@ -33,6 +33,12 @@ static void says_what_it_is(void **state) {
     assert_true(info.flags & RL_DEVICE_CPU);
     assert_true(info.flags & RL_DEVICE_F64);
     assert_true(info.alignment >= 64);
+#if defined(__x86_64__) /* not beyond the processor; the library may be told to use less of it */
+    assert_true(!(info.flags & RL_DEVICE_NATIVE_BF16) || __builtin_cpu_supports("avx512bf16"));
+    assert_true(!(info.flags & RL_DEVICE_NATIVE_F16) || __builtin_cpu_supports("avx512f"));
+    if (getenv("ONEDNN_MAX_CPU_ISA") == NULL && getenv("DNNL_MAX_CPU_ISA") == NULL)
+        assert_true(!!(info.flags & RL_DEVICE_NATIVE_BF16) == !!__builtin_cpu_supports("avx512bf16"));
+#endif
     assert_true(info.memory_total > 0);
     assert_true(strlen(info.name) > 0);
     assert_non_null(strstr(info.driver, "oneDNN 3."));

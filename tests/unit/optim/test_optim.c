@@ -13,10 +13,11 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#define EXPECT_PARAMETERS
 #include "expected.h"
 #include "rushlight/rushlight.h"
 
-enum { STEPS = 5, PARAMETERS = 2, MOST = 6 };
+enum { PARAMETERS = 2, MOST = 6 };
 static const int counts[PARAMETERS] = {6, 4};
 
 typedef struct problem {
@@ -75,7 +76,40 @@ static void assert_near(const float *got, const float *want) {
                                     .weight_decay = 0.1))                                                              \
     X(adam_amsgrad, rl_optimizer_adam(NULL, .parameters = p, .lr = 0.05, .amsgrad = true))                             \
     X(adamw, rl_optimizer_adamw(NULL, .parameters = p, .lr = 0.05))                                                    \
-    X(adamw_decay, rl_optimizer_adamw(NULL, .parameters = p, .lr = 0.05, .weight_decay = 0.3, .maximize = true))
+    X(adamw_decay, rl_optimizer_adamw(NULL, .parameters = p, .lr = 0.05, .weight_decay = 0.3, .maximize = true))       \
+    X(rmsprop, rl_optimizer_rmsprop(NULL, .parameters = p))                                                            \
+    X(rmsprop_momentum,                                                                                                \
+      rl_optimizer_rmsprop(NULL, .parameters = p, .lr = 0.02, .alpha = 0.9, .momentum = 0.8, .weight_decay = 0.1))     \
+    X(rmsprop_centered, rl_optimizer_rmsprop(NULL, .parameters = p, .lr = 0.02, .centered = true, .maximize = true))   \
+    X(rmsprop_all,                                                                                                     \
+      rl_optimizer_rmsprop(NULL, .parameters = p, .lr = 0.02, .eps = 1e-4, .centered = true, .momentum = 0.5))         \
+    X(adagrad, rl_optimizer_adagrad(NULL, .parameters = p))                                                            \
+    X(adagrad_all, rl_optimizer_adagrad(NULL, .parameters = p, .lr = 0.1, .lr_decay = 0.2, .weight_decay = 0.1,        \
+                                        .eps = 1e-3, .initial_accumulator_value = 0.5, .maximize = true))              \
+    X(adadelta, rl_optimizer_adadelta(NULL, .parameters = p))                                                          \
+    X(adadelta_all, rl_optimizer_adadelta(NULL, .parameters = p, .lr = 0.5, .rho = 0.8, .eps = 1e-3,                   \
+                                          .weight_decay = 0.1, .maximize = true))                                      \
+    X(adamax, rl_optimizer_adamax(NULL, .parameters = p))                                                              \
+    X(adamax_all, rl_optimizer_adamax(NULL, .parameters = p, .lr = 0.1, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-3,       \
+                                      .weight_decay = 0.1))                                                            \
+    X(nadam, rl_optimizer_nadam(NULL, .parameters = p))                                                                \
+    X(nadam_all, rl_optimizer_nadam(NULL, .parameters = p, .lr = 0.05, .beta1 = 0.8, .beta2 = 0.9,                     \
+                                    .weight_decay = 0.1, .momentum_decay = 0.1))                                       \
+    X(nadam_decoupled,                                                                                                 \
+      rl_optimizer_nadam(NULL, .parameters = p, .lr = 0.05, .weight_decay = 0.1, .decoupled_weight_decay = true))      \
+    X(radam, rl_optimizer_radam(NULL, .parameters = p))                                                                \
+    X(radam_all, rl_optimizer_radam(NULL, .parameters = p, .lr = 0.05, .beta1 = 0.8, .beta2 = 0.9,                     \
+                                    .weight_decay = 0.1, .maximize = true))                                            \
+    X(radam_decoupled,                                                                                                 \
+      rl_optimizer_radam(NULL, .parameters = p, .lr = 0.05, .weight_decay = 0.1, .decoupled_weight_decay = true))      \
+    X(groups, two_groups(p))
+
+static rl_optimizer *two_groups(rl_tensors p) {
+    rl_tensors first = {p.data, 1}, second = {p.data + 1, p.count - 1};
+    rl_optimizer *sgd = rl_optimizer_sgd(NULL, .parameters = first, .lr = 0.1, .momentum = 0.9, .weight_decay = 0.1);
+    rl_optimizer_add_group(sgd, second, .lr = 0.01, .weight_decay = (double)RL_ZERO, .momentum = 0.5);
+    return sgd;
+}
 
 #define MAKE(name, call)                                                                                               \
     static rl_optimizer *make_##name(rl_tensors p) {                                                                   \
@@ -176,8 +210,9 @@ static void test_state_in_file(void **state) {
     }
     {
         RL_SCOPE();
-        problem adam = start(make_adam);
-        assert_int_equal(rl_optimizer_load(adam.optimizer, path), RL_BAD_FORMAT); /* it holds AdamW's */
+        problem adam = start(make_adam), adamw = start(make_adamw);
+        assert_int_equal(rl_optimizer_save(adamw.optimizer, path), RL_OK);
+        assert_int_equal(rl_optimizer_load(adam.optimizer, path), RL_BAD_FORMAT);
         assert_non_null(strstr(rl_error_text(), "AdamW"));
         rl_error_clear();
     }
@@ -209,6 +244,83 @@ static void test_refuses(void **state) {
     expect(RL_INVALID_ARGUMENT, "parameters");
     assert_int_equal(rl_optimizer_step(NULL), RL_INVALID_ARGUMENT);
     rl_error_clear();
+}
+
+static void test_groups(void **state) {
+    (void)state;
+    RL_SCOPE();
+    problem p = start(make_groups);
+    assert_int_equal(rl_optimizer_group_count(p.optimizer), 2);
+    assert_true(rl_optimizer_lr(p.optimizer) == 0.1 && rl_optimizer_group_lr(p.optimizer, 1) == 0.01);
+    assert_int_equal(rl_optimizer_set_group_lr(p.optimizer, 1, 0.5), RL_OK);
+    assert_true(rl_optimizer_lr(p.optimizer) == 0.1 && rl_optimizer_group_lr(p.optimizer, 1) == 0.5);
+    assert_int_equal(rl_optimizer_set_lr(p.optimizer, 0.25), RL_OK);
+    assert_true(rl_optimizer_lr(p.optimizer) == 0.25 && rl_optimizer_group_lr(p.optimizer, 1) == 0.25);
+    assert_int_equal(rl_optimizer_set_group_lr(p.optimizer, 2, 0.5), RL_INVALID_ARGUMENT);
+    expect(RL_INVALID_ARGUMENT, "group must lie within 0 and 1, got 2");
+    rl_optimizer_add_group(p.optimizer, ((rl_tensors){p.parameters + 1, 1}));
+    expect(RL_INVALID_ARGUMENT, "parameter 0 is given twice");
+    rl_tensor *fresh[2];
+    fresh[0] = fresh[1] = rl_requires_grad(rl_ones(RL_DIMS(2)), true);
+    rl_optimizer_add_group(p.optimizer, ((rl_tensors){fresh, 2}));
+    expect(RL_INVALID_ARGUMENT, "parameter 1 is given twice");
+    rl_optimizer_add_group(p.optimizer, ((rl_tensors){fresh, 1}), .lr = -1.0);
+    expect(RL_INVALID_ARGUMENT, "lr must be 0 or more");
+    assert_int_equal(rl_optimizer_group_count(p.optimizer), 2);
+    rl_optimizer_add_group(p.optimizer, ((rl_tensors){fresh, 1}));
+    assert_int_equal(rl_optimizer_group_count(p.optimizer), 3);
+    step(&p, 0);
+    assert_int_equal(rl_error_status(), RL_OK);
+}
+
+/* f16 and bf16 parameters: the step is computed in f32 and rounded once. */
+static void test_half_parameters(void **state) {
+    static const rl_dtype dtypes[] = {RL_F16, RL_BF16};
+    (void)state;
+    for (int d = 0; d < 2; d++) {
+        RL_SCOPE();
+        float start_at = 1.0f, gradient = 0.375f, got = 0.0f, want = 0.0f;
+        rl_tensor *half =
+            rl_requires_grad(rl_to(rl_tensor_from_data(&start_at, RL_DIMS(1), RL_F32, NULL), .dtype = dtypes[d]), true);
+        rl_optimizer *sgd =
+            rl_optimizer_sgd(NULL, .parameters = ((rl_tensors){&half, 1}), .lr = 1.0 / 3.0, .weight_decay = 0.7);
+        rl_set_grad(half, rl_to(rl_tensor_from_data(&gradient, RL_DIMS(1), RL_F32, NULL), .dtype = dtypes[d]));
+        rl_optimizer_step(sgd);
+        float exact = 1.0f - (float)(1.0 / 3.0) * (0.375f + 0.7f * 1.0f);
+        rl_tensor_read(rl_to(half, .dtype = RL_F32), &got, sizeof got);
+        rl_tensor_read(
+            rl_to(rl_to(rl_tensor_from_data(&exact, RL_DIMS(1), RL_F32, NULL), .dtype = dtypes[d]), .dtype = RL_F32),
+            &want, sizeof want);
+        assert_int_equal(rl_error_status(), RL_OK);
+        assert_true(got == want);
+    }
+}
+
+/* Gradients of several backwards add up: two halves of a batch are the batch. */
+static void test_accumulation(void **state) {
+    (void)state;
+    float values[8 * 3], whole[3], halves[3];
+    for (int i = 0; i < 24; i++)
+        values[i] = (float)(i * 5 % 7) - 3.0f;
+    for (int parts = 1; parts <= 2; parts++) {
+        RL_SCOPE();
+        rl_tensor *w = rl_requires_grad(rl_ones(RL_DIMS(3, 1)), true),
+                  *x = rl_tensor_from_data(values, RL_DIMS(8, 3), RL_F32, NULL);
+        rl_optimizer *adam = rl_optimizer_adam(NULL, .parameters = ((rl_tensors){&w, 1}), .lr = 0.1);
+        for (int step_number = 0; step_number < 3; step_number++) {
+            RL_SCOPE();
+            rl_optimizer_zero_grad(adam);
+            for (int part = 0; part < parts; part++) {
+                rl_tensor *some = rl_narrow(x, 0, part * 8 / parts, 8 / parts);
+                rl_backward(rl_div(rl_sum(rl_square(rl_matmul(some, w))), 8.0));
+            }
+            rl_optimizer_step(adam);
+        }
+        rl_tensor_read(w, parts == 1 ? whole : halves, sizeof whole);
+    }
+    assert_int_equal(rl_error_status(), RL_OK);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabsf(whole[i] - halves[i]) <= 1e-6f);
 }
 
 /* A parameter without a gradient stays as it is; the others move. */
@@ -251,10 +363,15 @@ static void test_without_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pytorch_numbers),        cmocka_unit_test(test_state_in_file),
-        cmocka_unit_test(test_fresh_state_in_file),    cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_skips_without_gradient), cmocka_unit_test(test_without_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch_numbers),
+                                       cmocka_unit_test(test_state_in_file),
+                                       cmocka_unit_test(test_fresh_state_in_file),
+                                       cmocka_unit_test(test_refuses),
+                                       cmocka_unit_test(test_skips_without_gradient),
+                                       cmocka_unit_test(test_without_memory),
+                                       cmocka_unit_test(test_groups),
+                                       cmocka_unit_test(test_half_parameters),
+                                       cmocka_unit_test(test_accumulation)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
