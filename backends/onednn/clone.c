@@ -15,11 +15,26 @@
 #define PRAGMA_(text) _Pragma(#text)
 #define SIMD_SUM(x) PRAGMA_(omp simd reduction(+ : x))
 
+#include "clone_lanes.h"
 #include "clone_memory.h"
 #include "clone_random.h"
 #include "clone_reduce.h"
 #include "clone_rows.h"
 #include "clone_steps.h"
+
+#define T float
+#define POOL_LANES 1
+#define POOL(name) pool_##name##_f32
+#include "clone_pool.h"
+#undef T
+#undef POOL
+#undef POOL_LANES
+#define T double
+#define POOL_LANES 0
+#define POOL(name) pool_##name##_f64
+#include "clone_pool.h"
+#undef T
+#undef POOL
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -79,4 +94,5 @@ const od_kernels JOIN(od_kernels_, OD_CLONE) = {
                         COMBINES(columns, min), COMBINES(columns, argmax), COMBINES(columns, argmin)},
     .row = {max_row_f32, row_exp_sum, row_dot, row_sum, row_scale, row_shift, row_backward, row_backward_log},
     .small_matmul = {small_matmul_f32, small_matmul_f64, small_matmul_i32, small_matmul_i64},
+    .pool = {{pool_forward_f32, pool_backward_f32}, {pool_forward_f64, pool_backward_f64}},
 };

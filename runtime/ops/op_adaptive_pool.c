@@ -79,6 +79,11 @@ static rl_status average_lower(rl_call *call) {
         status = read_sizes(call, &a);
     if (status != RL_OK)
         return status;
+    if (a.whole) {
+        static const int64_t last[3] = {-1, -2, -3};
+        call->results[0] = rl_mean(x, .dim = RL_INTS(last, a.spatial), .keepdim = true);
+        return rl_error_status();
+    }
     if (a.divides && !a.empty) {
         int64_t kernel[3];
         for (int64_t d = 0; d < a.spatial; d++)
