@@ -40,7 +40,9 @@ rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args);
     X(NORM, norm)                                                                                                      \
     X(NORM_BACKWARD, norm_backward)                                                                                    \
     X(RNN, rnn)                                                                                                        \
-    X(RNN_BACKWARD, rnn_backward)
+    X(RNN_BACKWARD, rnn_backward)                                                                                      \
+    X(POOL, pool)                                                                                                      \
+    X(POOL_BACKWARD, pool_backward)
 #define OD_CELL_DECLARE(ROW, name)                                                                                     \
     int od_supports_##name(rl_backend_device *device, const void *args, const char **out_reason);                      \
     rl_status od_##name(rl_backend_stream *stream, const void *args);

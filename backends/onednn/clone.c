@@ -15,6 +15,7 @@
 #define PRAGMA_(text) _Pragma(#text)
 #define SIMD_SUM(x) PRAGMA_(omp simd reduction(+ : x))
 
+#include "clone_lanes.h"
 #include "clone_memory.h"
 #include "clone_norm.h"
 #include "clone_random.h"
@@ -22,6 +23,20 @@
 #include "clone_rnn.h"
 #include "clone_rows.h"
 #include "clone_steps.h"
+
+#define T float
+#define POOL_LANES 1
+#define POOL(name) pool_##name##_f32
+#include "clone_pool.h"
+#undef T
+#undef POOL
+#undef POOL_LANES
+#define T double
+#define POOL_LANES 0
+#define POOL(name) pool_##name##_f64
+#include "clone_pool.h"
+#undef T
+#undef POOL
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -92,4 +107,5 @@ const od_kernels JOIN(od_kernels_, OD_CLONE) = {
             rnn_lstm_backward,
             rnn_gru_backward,
             {rnn_tanh_backward, rnn_relu_backward}},
+    .pool = {{pool_forward_f32, pool_backward_f32}, {pool_forward_f64, pool_backward_f64}},
 };

@@ -88,6 +88,25 @@ typedef struct od_rnn_kernels {
     void (*plain_backward[2])(float *du, const float *e, const float *h, int64_t n);
 } od_rnn_kernels;
 
+/* Pooling of one plane of depth, rows and columns, or of several that lie side by side (clone_pool.h). */
+typedef struct od_pool_plane {
+    int64_t in[3], out[3], kernel[3], stride[3], padding[3], dilation[3]; /* as rl_pool_window's, always three */
+    int64_t divisor, channels; /* channels > 1: they lie side by side, else columns do */
+    int64_t strides[3][3];     /* forward: of in, out; backward: of grad_out, in, grad_in; in elements */
+    int64_t width;             /* columns with what windows see beyond them */
+    int64_t first, end;        /* forward: rows of the output, counted over depth and rows */
+    int is_max, count_padding;
+    int tiled; /* windows lie side by side and cover the input */
+} od_pool_plane;
+/* What a plane needs of `room`, in elements. */
+static inline int64_t od_pool_room(const od_pool_plane *p) {
+    return p->channels > 1 ? 2 * p->channels : 2 * p->width + 3 * p->out[2];
+}
+typedef struct od_pool_kernels {
+    void (*forward)(const od_pool_plane *p, const void *in, void *out, void *room);
+    void (*backward)(const od_pool_plane *p, const void *grad_out, const void *in, void *grad_in, void *room);
+} od_pool_kernels;
+
 typedef struct od_kernels {
     const char *name;                   /* "avx2" */
     od_step_fn step[RL_INSN_COUNT][4];  /* by instruction and rl_reg; NULL where there is no such instruction */
@@ -106,6 +125,7 @@ typedef struct od_kernels {
     od_norm_kernels norm;
     od_small_matmul_fn small_matmul[4];
     od_rnn_kernels rnn;
+    od_pool_kernels pool[2]; /* by rl_reg: F32, F64 */
 } od_kernels;
 
 extern const od_kernels od_kernels_baseline;

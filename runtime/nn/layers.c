@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/sized.h"
-#include "nn/module.h"
+#include "nn/layer.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
 
@@ -78,55 +78,22 @@ rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options 
     }
 RL_NN_ACTIVATION_LIST(ACTIVATION)
 
-typedef struct numbers { /* what the layers below are made with */
-    double a, b;
-    int64_t i, j;
-    char word[16];
-} numbers;
-
-/* A layer of one op and its numbers: op, printed name, forward expression and description. */
-#define LAYER(op, text, expression, ...)                                                                               \
-    static rl_tensor *op##_forward(rl_module *self, rl_tensor *input) {                                                \
-        const numbers *n = DATA(self);                                                                                 \
-        (void)n;                                                                                                       \
-        return expression;                                                                                             \
-    }                                                                                                                  \
-    static void op##_describe(const rl_module *self, char *out, size_t room) {                                         \
-        const numbers *n = DATA(self);                                                                                 \
-        (void)n;                                                                                                       \
-        snprintf(out, room, __VA_ARGS__);                                                                              \
-    }                                                                                                                  \
-    static const rl_module_class op##_class = {.struct_size = sizeof(rl_module_class),                                 \
-                                               .name = text,                                                           \
-                                               .data_bytes = sizeof(numbers),                                          \
-                                               .forward = op##_forward,                                                \
-                                               .describe = op##_describe};
-
-static double real(double x) {
-    return x == 0.0 ? (double)RL_ZERO : x;
-} /* zero meant as zero, in an option */
-
 LAYER(gelu, "GELU", rl_gelu(input, .approximate = n->word), "approximate='%s'", n->word)
-LAYER(leaky_relu, "LeakyReLU", rl_leaky_relu(input, .negative_slope = real(n->a)), "negative_slope=%g", n->a)
-LAYER(elu, "ELU", rl_elu(input, .alpha = real(n->a)), "alpha=%g", n->a)
-LAYER(softplus, "Softplus", rl_softplus(input, .beta = real(n->a), .threshold = real(n->b)), "beta=%g, threshold=%g",
-      n->a, n->b)
+LAYER(leaky_relu, "LeakyReLU", rl_leaky_relu(input, .negative_slope = layer_real(n->a)), "negative_slope=%s",
+      PYTHON_FLOAT(n->a))
+LAYER(elu, "ELU", rl_elu(input, .alpha = layer_real(n->a)), "alpha=%s", PYTHON_FLOAT(n->a))
+LAYER(softplus, "Softplus", rl_softplus(input, .beta = layer_real(n->a), .threshold = layer_real(n->b)),
+      "beta=%s, threshold=%s", PYTHON_FLOAT(n->a), PYTHON_FLOAT(n->b))
 LAYER(softmax, "Softmax", rl_softmax(input, n->i), "dim=%lld", (long long)n->i)
 LAYER(log_softmax, "LogSoftmax", rl_log_softmax(input, n->i), "dim=%lld", (long long)n->i)
 LAYER(identity, "Identity", input, "%s", "")
-LAYER(dropout, "Dropout", rl_dropout(input, n->a, rl_module_is_training(self)), "p=%g, inplace=False", n->a)
-LAYER(flatten, "Flatten", rl_flatten(input, .start_dim = n->i ? n->i : RL_ZERO, .end_dim = n->j ? n->j : RL_ZERO),
+LAYER(dropout, "Dropout", rl_dropout(input, n->a, rl_module_is_training(self)), "p=%s, inplace=False",
+      PYTHON_FLOAT(n->a))
+LAYER(flatten, "Flatten", rl_flatten(input, .start_dim = layer_int(n->i), .end_dim = layer_int(n->j)),
       "start_dim=%lld, end_dim=%lld", (long long)n->i, (long long)n->j)
 
-static rl_module *layer_new(const rl_module_class *klass, numbers given) {
-    rl_module *self = rl_module_new(klass);
-    if (self)
-        memcpy(DATA(self), &given, sizeof given);
-    return self;
-}
-
 rl_module *rl_nn_gelu(const char *approximate) {
-    numbers n = {0};
+    layer_numbers n = {0};
     const char *word = approximate ? approximate : "none";
     if (rl_failed())
         return NULL;
@@ -136,30 +103,30 @@ rl_module *rl_nn_gelu(const char *approximate) {
     return layer_new(&gelu_class, n);
 }
 rl_module *rl_nn_leaky_relu(double slope) {
-    return layer_new(&leaky_relu_class, (numbers){.a = slope});
+    return layer_new(&leaky_relu_class, (layer_numbers){.a = slope});
 }
 rl_module *rl_nn_elu(double alpha) {
-    return layer_new(&elu_class, (numbers){.a = alpha});
+    return layer_new(&elu_class, (layer_numbers){.a = alpha});
 }
 rl_module *rl_nn_softplus(double beta, double threshold) {
-    return layer_new(&softplus_class, (numbers){.a = beta, .b = threshold});
+    return layer_new(&softplus_class, (layer_numbers){.a = beta, .b = threshold});
 }
 rl_module *rl_nn_softmax(int64_t dim) {
-    return layer_new(&softmax_class, (numbers){.i = dim});
+    return layer_new(&softmax_class, (layer_numbers){.i = dim});
 }
 rl_module *rl_nn_log_softmax(int64_t dim) {
-    return layer_new(&log_softmax_class, (numbers){.i = dim});
+    return layer_new(&log_softmax_class, (layer_numbers){.i = dim});
 }
 rl_module *rl_nn_identity(void) {
-    return layer_new(&identity_class, (numbers){0});
+    return layer_new(&identity_class, (layer_numbers){0});
 }
 rl_module *rl_nn_dropout(double p) {
     if (!rl_failed() && !(p >= 0.0 && p <= 1.0))
         return rl_fail_null(RL_INVALID_ARGUMENT, "dropout: p must lie within 0 and 1, got %g", p);
-    return layer_new(&dropout_class, (numbers){.a = p});
+    return layer_new(&dropout_class, (layer_numbers){.a = p});
 }
 rl_module *rl_nn_flatten(int64_t start_dim, int64_t end_dim) {
-    return layer_new(&flatten_class, (numbers){.i = start_dim, .j = end_dim});
+    return layer_new(&flatten_class, (layer_numbers){.i = start_dim, .j = end_dim});
 }
 
 /* Sequential

@@ -200,6 +200,11 @@ rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor *
     return status;
 }
 
+rl_tensor *rl_module_call_of(rl_module *self, rl_tensors inputs) {
+    rl_tensor *output = NULL;
+    return rl_module_forward_many(self, inputs, &output, 1) == RL_OK ? output : NULL;
+}
+
 rl_status rl_module_train(rl_module *self, bool training) {
     if (rl_failed())
         return rl_error_status();

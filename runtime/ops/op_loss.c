@@ -25,6 +25,20 @@ rl_status rl_loss_reduction(const rl_call *call, int arg, rl_reduction *out_redu
                         rl_arg_word(call, arg));
 }
 
+rl_tensor *rl_loss_reduced(rl_tensor *each, rl_reduction reduction) {
+    return each == NULL || reduction == RL_REDUCE_NONE ? each
+           : reduction == RL_REDUCE_SUM                ? rl_sum(each)
+                                                       : rl_mean(each);
+}
+
+rl_status rl_loss_result(rl_call *call, int arg, rl_tensor *each) {
+    rl_reduction reduction;
+    rl_status status = rl_loss_reduction(call, arg, &reduction);
+    if (status == RL_OK)
+        call->results[0] = rl_loss_reduced(each, reduction);
+    return status == RL_OK ? rl_error_status() : status;
+}
+
 /* The argument named `reduction`: each loss has one. */
 static int reduction_arg(int opcode) {
     const rl_schema *schema = &rl_schema_table[opcode];

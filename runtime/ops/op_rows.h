@@ -101,5 +101,9 @@ static inline int64_t rl_vjp_dim(rl_vjp *v, int arg) {
     return dim < 0 ? dim + (ndim > 0 ? ndim : 1) : dim;
 }
 int64_t rl_shape_numel(int64_t ndim, const int64_t *shape);
+/* from, from + 1 .. to - 1 as I64. */
+static inline rl_tensor *rl_counted(int64_t from, int64_t to, rl_device *device) {
+    return rl_arange(RL_VALUE(from), .end = to ? (double)to : (double)RL_ZERO, .dtype = RL_I64, .device = device);
+}
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "rushlight/op.h"
 
-#define MAX_NUMBERS 64
+#define MAX_NUMBERS 320
 #define MAX_VALUES 12
 
 /* A recorded tensor; layout 'c' row-major, 't' transposed, 's' every second element, 'e' expanded. */
@@ -20,7 +20,7 @@ typedef struct recorded {
 
 /* An argument: tensors where it is one or a list of some, else value. */
 typedef struct parameter {
-    char name[32]; /* "" by position */
+    char name[40]; /* "" by position */
     bool is_list;
     int n_tensors;
     recorded tensors[MAX_VALUES];

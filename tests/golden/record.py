@@ -223,6 +223,45 @@ lstm_cell f[2,2], [f[2,3], f[2,3]], f[12,2], f[12,3], f[12], f[12] | f[2,2], [f[
 gru_cell f[2,2], f[2,3], f[9,2], f[9,3], f[9], f[9] | f[2,2], f[2,3], f[9,2], f[9,3]
 rnn_tanh_cell f[2,2], f[2,3], f[3,2], f[3,3], f[3], f[3]
 rnn_relu_cell f[2,2], f[2,3], f[3,2], f[3,3], f[3], f[3]
+max_pool1d d[2,3,8], 2 | d[3,9], 3, 2, 1 | d[1,2,10], 3, 3, 1, 1, true
+max_pool2d d[2,3,6,8], 2 | d[1,2,7,9], [3,3], [2,2], [1,1] | d[3,5,5], [2,3], [1,2], [0,1] | d[1,2,8,9], 3, 2, 1, [1,2], true | d[2,5,4,3]t, 2
+max_pool3d d[1,2,4,4,4], 2 | d[2,3,4,5], [2,1,3], [1,2,2], [1,0,1]
+max_pool1d_with_indices d[2,3,8], 2
+max_pool2d_with_indices d[2,3,6,8], 2 | d[1,2,7,9], [3,3], [2,2], [1,1] | d[1,1,6,7], 2, 3, 0, 1, true
+max_pool3d_with_indices d[1,2,4,4,4], 2, 1
+avg_pool1d f[2,3,8], 2 | f[3,9], 3, 2, 1 | f[1,2,10], 3, 3, 1, true, false
+avg_pool2d f[2,3,6,8], 2 | f[1,2,7,9], [3,3], [2,2], [1,1] | f[1,2,7,9], [3,3], [2,2], [1,1], true, false | f[3,5,5], 3, 2, 1, true | f[1,1,5,5], 2, 2, 0, false, true, 3
+avg_pool3d f[1,2,4,4,4], 2 | f[2,3,4,5], [2,1,3], [1,2,2], [1,0,1]
+adaptive_avg_pool1d f[2,3,8], 4 | f[2,7], 3
+adaptive_avg_pool2d f[2,3,8,6], [4,3] | f[1,2,7,5], 3 | f[1,3,5,4], 1
+adaptive_avg_pool3d f[1,2,4,3,2], [2,2,1]
+adaptive_max_pool1d d[2,3,8], 4 | d[2,7], 3
+adaptive_max_pool2d d[1,3,8,6], [4,3] | d[1,2,7,5], 3
+adaptive_max_pool2d_with_indices d[1,2,7,5], 3
+constant_pad_nd f[3,4], [1,2], 0.5 | f[2,3,4], [0,1,-1,2] | i64[3], [1,1], 2
+pad f[2,3,4], [1,2], "reflect" | f[2,3,4], [5,1], "replicate" | f[2,3,4], [3,4], "circular" | f[1,2,3,4], [1,2,2,0], "reflect" | f[1,2,3,4], [-1,2,2,1], "replicate" | f[2,3], [1,1]
+interpolate f[1,2,3,4], [6,8] | f[2,1,5], [3] | f[1,2,3,4], scale_factor=2.5 | f[1,2,3,4], [5,3], mode="nearest-exact" | f[2,2,5], [9], mode="linear" | f[2,2,5], scale_factor=1.7, mode="linear" | f[1,2,3,4], [6,7], mode="bilinear" | f[1,2,3,4], [2,7], mode="bilinear", align_corners=true | f[1,2,5,5], scale_factor=0.7, mode="bilinear", align_corners=false, recompute_scale_factor=true | f[1,1,2,3,2], [3,4,5], mode="trilinear" | f[1,2,3,4], [7,6], mode="bicubic" | f[1,1,4,4], [3,9], mode="bicubic", align_corners=true | f[1,2,5,4], [2,3], mode="area" | f64[1,1,5], [7], mode="linear"
+pixel_shuffle f[1,8,2,3], 2
+pixel_unshuffle f[1,2,4,6], 2
+channel_shuffle f[1,6,2,2], 3
+im2col f[1,2,4,5], 2 | f[1,2,5,6], [2,3], 2, [1,0], [2,1]
+col2im f[1,8,12], [4,5], 2 | f[1,8,20], [5,6], 2, 2, [1,0], 1
+cosine_similarity f[3,4], f[3,4] | f[2,3,4], f[3,4], -1
+pairwise_distance f[3,4], f[3,4] | f[3,4], f[4], 1
+normalize f[3,4] | f[3,4], 1, 0
+cdist f[3,4], f[2,4] | f[2,3,2], f[2,4,2], 1.0
+cosine_embedding_loss f[12,3], f[12,3], i64[12] | f[12,3], f[12,3], i64[12], 0.5, reduction="sum"
+triplet_margin_loss f[3,4], f[3,4], f[3,4] | f[3,4], f[3,4], f[3,4], 2.0, 1.0, 0.125, true, reduction="none"
+margin_ranking_loss f[5], f[5], f[5] | f[5], f[5], f[5], 0.5, reduction="sum"
+hinge_embedding_loss f[12], i64[12] | f[12], i64[12], 0.5, reduction="none"
+soft_margin_loss f[5], i64[5]
+multi_margin_loss f[4,3], i[4]<3 | f[4,3], i[4]<3, 2, 0.5, reduction="sum" | f[5], i[]<5
+multilabel_margin_loss f[4,3], i[4,3]<3
+multilabel_soft_margin_loss f[4,3], u[4,3] | f[4,3], u[4,3], p[3], reduction="none"
+poisson_nll_loss f[4], p[4] | p[4], p[4], log_input=false, full=true, reduction="sum"
+gaussian_nll_loss f[2,3], f[2,3], p[2,3] | f[2,3], f[2,3], p[2], true, reduction="sum"
+glu f[2,4] | f[4,3], 0
+softmin f[2,3], 1
 """
 
 
@@ -254,8 +293,12 @@ OPS = {
     "instance_norm": lambda x, m=None, v=None, *a: F.instance_norm(x, constant(m), constant(v), *a),
     "layer_norm": F.layer_norm,
     "group_norm": F.group_norm,
+    "im2col": F.unfold,
+    "col2im": F.fold,
 }
-LOSSES = ("nll_loss", "cross_entropy", "kl_div", "binary_cross_entropy_with_logits")  # torch.NAME takes enums
+FUNCTIONAL = ("nll_loss", "cross_entropy", "kl_div", "binary_cross_entropy_with_logits", "cosine_embedding_loss",
+              "triplet_margin_loss", "margin_ranking_loss", "hinge_embedding_loss", "soft_margin_loss", "poisson_nll_loss",
+              "adaptive_max_pool1d")  # torch.NAME takes or gives something else
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
           "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "b": torch.bool}
 WORDS = {dtype: word for word, dtype in DTYPES.items()}
@@ -390,7 +433,7 @@ def cotangent(y):
 def record(name, text):
     torch.manual_seed(zlib.crc32((name + text).encode()))
     positional, named = Line(text).arguments()
-    function = OPS.get(name) or getattr(F if name in LOSSES else torch, name, None) or getattr(F, name)
+    function = OPS.get(name) or getattr(F if name in FUNCTIONAL else torch, name, None) or getattr(F, name)
     result = function(*positional, **named)
     results = list(result) if isinstance(result, (tuple, list)) else [result]
     print("case", name)

@@ -188,7 +188,6 @@ static void structs(void) {
     FIELD(rl_pool_backward_args, window);
     FIELD(rl_pool_backward_args, grad_out);
     FIELD(rl_pool_backward_args, in);
-    FIELD(rl_pool_backward_args, out);
     FIELD(rl_pool_backward_args, grad_in);
     SIZE(rl_norm_args);
     FIELD(rl_norm_args, size);

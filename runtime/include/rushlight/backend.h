@@ -393,7 +393,7 @@ typedef struct rl_sort_args {
     X(CONV_GRAD_INPUT, 4, rl_conv_args, a, 4, 1, "conv_grad_input")                                                    \
     X(CONV_GRAD_WEIGHT, 5, rl_conv_args, a, 4, 1, "conv_grad_weight")                                                  \
     X(POOL, 6, rl_pool_args, in, 2, 1, "pool")                                                                         \
-    X(POOL_BACKWARD, 7, rl_pool_backward_args, grad_out, 4, 1, "pool_backward")                                        \
+    X(POOL_BACKWARD, 7, rl_pool_backward_args, grad_out, 3, 1, "pool_backward")                                        \
     X(NORM, 8, rl_norm_args, in, 6, 3, "norm")                                                                         \
     X(NORM_BACKWARD, 9, rl_norm_backward_args, grad_out, 8, 3, "norm_backward")                                        \
     X(CROSS_ENTROPY, 10, rl_cross_entropy_args, logits, 4, 2, "cross_entropy")                                         \
@@ -465,8 +465,9 @@ typedef struct rl_conv_args {
  * Pooling over windows: in (batch, channels, in_size...), out (batch, channels, out_size...). MAX takes the greatest
  * element of the window that lies within the input (NaN is greater than everything); AVERAGE their sum over divisor,
  * or, where that is 0, over the number of elements within the input, padding counted where count_padding is set (never
- * what lies beyond the padding). The backward of MAX gives each element's gradient to the first of the window, in
- * row-major order, that equals the result (or is NaN, where that is); AVERAGE has neither in nor out.
+ * what lies beyond the padding). A window without elements gives MAX -infinity. The backward of MAX adds each gradient
+ * to the first of the window's greatest elements, in row-major order; AVERAGE has no in. Nothing but the input is kept
+ * for it, so that the result may be changed in place.
  */
 typedef enum rl_pool_kind { RL_POOL_MAX = 0, RL_POOL_AVERAGE = 1 } rl_pool_kind;
 typedef struct rl_pool_window {
@@ -487,7 +488,7 @@ typedef struct rl_pool_backward_args {
     uint32_t size;
     uint32_t dtype;
     rl_pool_window window;
-    rl_operand grad_out, in, out, grad_in;
+    rl_operand grad_out, in, grad_in;
 } rl_pool_backward_args;
 
 /*

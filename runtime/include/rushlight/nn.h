@@ -63,7 +63,14 @@ RL_API rl_module *rl_nn_conv_opt(int spatial, bool transposed, int64_t in_channe
     X(sigmoid, "Sigmoid")                                                                                              \
     X(tanh, "Tanh")                                                                                                    \
     X(silu, "SiLU")                                                                                                    \
-    X(log_sigmoid, "LogSigmoid")
+    X(log_sigmoid, "LogSigmoid")                                                                                       \
+    X(relu6, "ReLU6")                                                                                                  \
+    X(selu, "SELU")                                                                                                    \
+    X(mish, "Mish")                                                                                                    \
+    X(hardswish, "Hardswish")                                                                                          \
+    X(hardsigmoid, "Hardsigmoid")                                                                                      \
+    X(softsign, "Softsign")                                                                                            \
+    X(tanhshrink, "Tanhshrink")
 #define RL_NN_ACTIVATION_DECLARE_(name, text) RL_API rl_module *rl_nn_##name(void);
 RL_NN_ACTIVATION_LIST(RL_NN_ACTIVATION_DECLARE_)
 #undef RL_NN_ACTIVATION_DECLARE_
@@ -74,6 +81,82 @@ RL_API rl_module *rl_nn_elu(double alpha);
 RL_API rl_module *rl_nn_softplus(double beta, double threshold);
 RL_API rl_module *rl_nn_softmax(int64_t dim);
 RL_API rl_module *rl_nn_log_softmax(int64_t dim);
+RL_API rl_module *rl_nn_celu(double alpha);
+RL_API rl_module *rl_nn_hardtanh(double min_val, double max_val);
+RL_API rl_module *rl_nn_hardshrink(double lambd);
+RL_API rl_module *rl_nn_softshrink(double lambd);
+RL_API rl_module *rl_nn_threshold(double threshold, double value);
+RL_API rl_module *rl_nn_rrelu(double lower, double upper); /* random slopes in training */
+RL_API rl_module *rl_nn_softmin(int64_t dim);
+RL_API rl_module *rl_nn_glu(int64_t dim);
+/* weight (num_parameters), for all channels or each of them, begins as init: 1 and 0.25 are PyTorch's defaults. */
+RL_API rl_module *rl_nn_prelu(int64_t num_parameters, double init);
+
+/* Pooling --------------------------------------------------------------------------------------------------------- */
+
+typedef struct rl_nn_pool_options {
+    size_t struct_size;
+    /* One number for all spatial dimensions; or lists, which count where they are given, of a number for each. */
+    int64_t stride, padding, dilation; /* default kernel_size, 0, 1; dilation: maxima only */
+    rl_ints kernel_sizes, strides, paddings, dilations;
+    bool ceil_mode;
+    int64_t count_include_pad; /* averages: default true; RL_ZERO: false */
+    int64_t divisor_override;  /* averages: default none */
+} rl_nn_pool_options;
+/* The greatest element, or the mean, of windows of x (N, C, size ...) or (C, size ...). kernel_size 0: .kernel_sizes
+ * has it. rl_nn_max_pool2d(3, .stride = 2, .padding = 1) */
+RL_API rl_module *rl_nn_pool_opt(int spatial, bool average, int64_t kernel_size, const rl_nn_pool_options *options);
+#define RL_NN_POOL_(spatial, average, ...)                                                                             \
+    rl_nn_pool_opt(spatial, average, RL_TAKE1_(__VA_ARGS__, ),                                                         \
+                   &(rl_nn_pool_options){.struct_size = sizeof(rl_nn_pool_options), RL_DROP1_(__VA_ARGS__, )})
+#define rl_nn_max_pool1d(...) RL_NN_POOL_(1, false, __VA_ARGS__)
+#define rl_nn_max_pool2d(...) RL_NN_POOL_(2, false, __VA_ARGS__)
+#define rl_nn_max_pool3d(...) RL_NN_POOL_(3, false, __VA_ARGS__)
+#define rl_nn_avg_pool1d(...) RL_NN_POOL_(1, true, __VA_ARGS__)
+#define rl_nn_avg_pool2d(...) RL_NN_POOL_(2, true, __VA_ARGS__)
+#define rl_nn_avg_pool3d(...) RL_NN_POOL_(3, true, __VA_ARGS__)
+/* Windows of such sizes that the result has output_size (one number for all dimensions, or one for each):
+ * rl_nn_adaptive_avg_pool2d(RL_DIMS(1)) */
+RL_API rl_module *rl_nn_adaptive_pool(int spatial, bool average, rl_ints output_size);
+#define rl_nn_adaptive_max_pool1d(...) rl_nn_adaptive_pool(1, false, __VA_ARGS__)
+#define rl_nn_adaptive_max_pool2d(...) rl_nn_adaptive_pool(2, false, __VA_ARGS__)
+#define rl_nn_adaptive_max_pool3d(...) rl_nn_adaptive_pool(3, false, __VA_ARGS__)
+#define rl_nn_adaptive_avg_pool1d(...) rl_nn_adaptive_pool(1, true, __VA_ARGS__)
+#define rl_nn_adaptive_avg_pool2d(...) rl_nn_adaptive_pool(2, true, __VA_ARGS__)
+#define rl_nn_adaptive_avg_pool3d(...) rl_nn_adaptive_pool(3, true, __VA_ARGS__)
+
+/* Sizes and margins ----------------------------------------------------------------------------------------------- */
+
+typedef struct rl_nn_upsample_options {
+    size_t struct_size;
+    rl_ints size; /* this, or scale_factor */
+    double scale_factor;
+    const char *mode;      /* of the op interpolate: "nearest" (default), "bilinear" ... */
+    int64_t align_corners; /* default None; 1: true; RL_ZERO: false */
+} rl_nn_upsample_options;
+/* x (N, C, size ...) resized: rl_nn_upsample(.scale_factor = 2) */
+RL_API rl_module *rl_nn_upsample_opt(const rl_nn_upsample_options *options);
+#define rl_nn_upsample(...)                                                                                            \
+    rl_nn_upsample_opt(&(rl_nn_upsample_options){.struct_size = sizeof(rl_nn_upsample_options), __VA_ARGS__})
+
+/* Margins around the last `spatial` dimensions of x. padding: one number for all sides, or (before, behind) from the
+ * last dimension on. mode: "zero", "constant" (of value), "reflect", "replicate", "circular". */
+RL_API rl_module *rl_nn_pad(int spatial, const char *mode, rl_ints padding, double value);
+#define rl_nn_zero_pad2d(...) rl_nn_pad(2, "zero", __VA_ARGS__, 0)
+#define rl_nn_reflection_pad2d(...) rl_nn_pad(2, "reflect", __VA_ARGS__, 0)
+#define rl_nn_replication_pad2d(...) rl_nn_pad(2, "replicate", __VA_ARGS__, 0)
+#define rl_nn_circular_pad2d(...) rl_nn_pad(2, "circular", __VA_ARGS__, 0)
+
+RL_API rl_module *rl_nn_pixel_shuffle(int64_t upscale_factor);
+RL_API rl_module *rl_nn_pixel_unshuffle(int64_t downscale_factor);
+RL_API rl_module *rl_nn_channel_shuffle(int64_t groups);
+
+/* Dropout of whole channels of (N, C, ...); alpha_dropout: dropout that keeps mean 0 and variance 1 after SELU. */
+RL_API rl_module *rl_nn_dropout1d(double p);
+RL_API rl_module *rl_nn_dropout2d(double p);
+RL_API rl_module *rl_nn_dropout3d(double p);
+RL_API rl_module *rl_nn_alpha_dropout(double p);
+RL_API rl_module *rl_nn_feature_alpha_dropout(double p);
 
 RL_API rl_module *rl_nn_identity(void);
 /* In training, zeroes each element with probability p and scales the rest by 1 / (1 - p). */
@@ -251,6 +334,79 @@ RL_API rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count);
     rl_nn_sequential_of((rl_module *const[]){__VA_ARGS__},                                                             \
                         (int64_t)(sizeof((rl_module *const[]){__VA_ARGS__}) / sizeof(rl_module *)))
 
+/* Losses ----------------------------------------------------------------------------------------------------------
+ * Each is the op of its name as a module. They take input and target, some of them more: rl_module_call(loss, y, t). */
+
+typedef struct rl_nn_loss_options {
+    size_t struct_size;
+    const char *reduction;  /* "mean" (default), "sum", "none"; "batchmean" of kl_div_loss */
+    rl_tensor *weight;      /* of classes or elements: bce_loss, bce_with_logits_loss, nll_loss, cross_entropy_loss,
+                               multi_margin_loss, multilabel_soft_margin_loss; kept as a buffer */
+    rl_tensor *pos_weight;  /* bce_with_logits_loss; kept as a buffer */
+    int64_t ignore_index;   /* nll_loss, cross_entropy_loss: default -100; RL_ZERO: 0 */
+    double label_smoothing; /* cross_entropy_loss */
+    double beta;            /* smooth_l1_loss: default 1; RL_ZERO: 0 */
+    double delta;           /* huber_loss: default 1 */
+    double margin;          /* default 1, or 0 of cosine_embedding_loss and margin_ranking_loss; RL_ZERO: 0 */
+    double p;               /* triplet_margin_loss, pairwise_distance: default 2; multi_margin_loss: 1 */
+    double eps;             /* default of the op */
+    bool swap;              /* triplet_margin_loss */
+    bool log_target;        /* kl_div_loss */
+    int64_t log_input;      /* poisson_nll_loss: default true; RL_ZERO: false */
+    bool full;              /* poisson_nll_loss, gaussian_nll_loss */
+    int64_t dim;            /* cosine_similarity: default 1; RL_ZERO: 0 */
+    bool keepdim;           /* pairwise_distance */
+} rl_nn_loss_options;
+/* X(name, "Name", inputs) */
+#define RL_NN_LOSS_LIST(X)                                                                                             \
+    X(mse_loss, "MSELoss", 2)                                                                                          \
+    X(l1_loss, "L1Loss", 2)                                                                                            \
+    X(smooth_l1_loss, "SmoothL1Loss", 2)                                                                               \
+    X(huber_loss, "HuberLoss", 2)                                                                                      \
+    X(bce_loss, "BCELoss", 2)                                                                                          \
+    X(bce_with_logits_loss, "BCEWithLogitsLoss", 2)                                                                    \
+    X(nll_loss, "NLLLoss", 2)                                                                                          \
+    X(cross_entropy_loss, "CrossEntropyLoss", 2)                                                                       \
+    X(kl_div_loss, "KLDivLoss", 2)                                                                                     \
+    X(cosine_embedding_loss, "CosineEmbeddingLoss", 3)                                                                 \
+    X(triplet_margin_loss, "TripletMarginLoss", 3)                                                                     \
+    X(margin_ranking_loss, "MarginRankingLoss", 3)                                                                     \
+    X(hinge_embedding_loss, "HingeEmbeddingLoss", 2)                                                                   \
+    X(soft_margin_loss, "SoftMarginLoss", 2)                                                                           \
+    X(multi_margin_loss, "MultiMarginLoss", 2)                                                                         \
+    X(multilabel_margin_loss, "MultiLabelMarginLoss", 2)                                                               \
+    X(multilabel_soft_margin_loss, "MultiLabelSoftMarginLoss", 2)                                                      \
+    X(poisson_nll_loss, "PoissonNLLLoss", 2)                                                                           \
+    X(gaussian_nll_loss, "GaussianNLLLoss", 3)                                                                         \
+    X(cosine_similarity, "CosineSimilarity", 2)                                                                        \
+    X(pairwise_distance, "PairwiseDistance", 2)
+#define RL_NN_LOSS_DECLARE_(name, text, inputs) RL_API rl_module *rl_nn_##name##_opt(const rl_nn_loss_options *options);
+RL_NN_LOSS_LIST(RL_NN_LOSS_DECLARE_)
+#undef RL_NN_LOSS_DECLARE_
+#define RL_NN_LOSS_(name, ...)                                                                                         \
+    rl_nn_##name##_opt(&(rl_nn_loss_options){.struct_size = sizeof(rl_nn_loss_options), __VA_ARGS__})
+#define rl_nn_mse_loss(...) RL_NN_LOSS_(mse_loss, __VA_ARGS__)
+#define rl_nn_l1_loss(...) RL_NN_LOSS_(l1_loss, __VA_ARGS__)
+#define rl_nn_smooth_l1_loss(...) RL_NN_LOSS_(smooth_l1_loss, __VA_ARGS__)
+#define rl_nn_huber_loss(...) RL_NN_LOSS_(huber_loss, __VA_ARGS__)
+#define rl_nn_bce_loss(...) RL_NN_LOSS_(bce_loss, __VA_ARGS__)
+#define rl_nn_bce_with_logits_loss(...) RL_NN_LOSS_(bce_with_logits_loss, __VA_ARGS__)
+#define rl_nn_nll_loss(...) RL_NN_LOSS_(nll_loss, __VA_ARGS__)
+#define rl_nn_cross_entropy_loss(...) RL_NN_LOSS_(cross_entropy_loss, __VA_ARGS__)
+#define rl_nn_kl_div_loss(...) RL_NN_LOSS_(kl_div_loss, __VA_ARGS__)
+#define rl_nn_cosine_embedding_loss(...) RL_NN_LOSS_(cosine_embedding_loss, __VA_ARGS__)
+#define rl_nn_triplet_margin_loss(...) RL_NN_LOSS_(triplet_margin_loss, __VA_ARGS__)
+#define rl_nn_margin_ranking_loss(...) RL_NN_LOSS_(margin_ranking_loss, __VA_ARGS__)
+#define rl_nn_hinge_embedding_loss(...) RL_NN_LOSS_(hinge_embedding_loss, __VA_ARGS__)
+#define rl_nn_soft_margin_loss(...) RL_NN_LOSS_(soft_margin_loss, __VA_ARGS__)
+#define rl_nn_multi_margin_loss(...) RL_NN_LOSS_(multi_margin_loss, __VA_ARGS__)
+#define rl_nn_multilabel_margin_loss(...) RL_NN_LOSS_(multilabel_margin_loss, __VA_ARGS__)
+#define rl_nn_multilabel_soft_margin_loss(...) RL_NN_LOSS_(multilabel_soft_margin_loss, __VA_ARGS__)
+#define rl_nn_poisson_nll_loss(...) RL_NN_LOSS_(poisson_nll_loss, __VA_ARGS__)
+#define rl_nn_gaussian_nll_loss(...) RL_NN_LOSS_(gaussian_nll_loss, __VA_ARGS__)
+#define rl_nn_cosine_similarity(...) RL_NN_LOSS_(cosine_similarity, __VA_ARGS__)
+#define rl_nn_pairwise_distance(...) RL_NN_LOSS_(pairwise_distance, __VA_ARGS__)
+
 /* Modules of one's own -------------------------------------------------------------------------------------------- */
 
 typedef struct rl_module_class { /* is copied, but for the name, which must outlive its modules */
@@ -283,14 +439,18 @@ RL_API rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input);
  * says so. `outputs` may be the array of the inputs. A module that has forward alone takes one input and gives one
  * output. */
 RL_API rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
+
+/* Several inputs, one output: rl_module_call(loss, y, target). */
+RL_API rl_tensor *rl_module_call_of(rl_module *self, rl_tensors inputs);
+#define rl_module_call(self, ...) rl_module_call_of(self, RL_TENSORS(__VA_ARGS__))
 /* Training mode, on at first, of the module and all below it. */
 RL_API rl_status rl_module_train(rl_module *self, bool training);
 RL_API bool rl_module_is_training(const rl_module *self);
 /* Moves parameters and buffers (floating ones also to dtype); NULL and RL_DTYPE_NONE leave as it is. Parameters stay
  * the same objects, so optimizers go on. Gradients are moved too. */
 RL_API rl_status rl_module_to(rl_module *self, rl_device *device, rl_dtype dtype);
-/* Lays weights of 4 dimensions (channels_last), of 5 (channels_last_3d) or all (contiguous_format) out anew, in the same
- * objects. Convolutions whose weight or input has channels innermost give results like that. */
+/* Lays weights of 4 dimensions (channels_last), of 5 (channels_last_3d) or all (contiguous_format) out anew, in the
+ * same objects. Convolutions whose weight or input has channels innermost give results like that. */
 RL_API rl_status rl_module_to_memory_format(rl_module *self, const char *memory_format);
 /* Takes the gradients away. */
 RL_API rl_status rl_module_zero_grad(rl_module *self);
