@@ -40,6 +40,12 @@ static void row_backward(float *out, const float *g, const float *y, float sum, 
 static void row_backward_log(float *out, const float *g, const float *y, float sum, int64_t n) {
     SIMD for (int64_t i = 0; i < n; i++) out[i] = g[i] - v_exp(y[i]) * sum;
 }
+static void row_exp_scale(float *out, const float *x, float shift, float factor, int64_t n) {
+    SIMD for (int64_t i = 0; i < n; i++) out[i] = v_exp(x[i] - shift) * factor;
+}
+static void row_add(float *out, const float *x, int64_t n) {
+    SIMD for (int64_t i = 0; i < n; i++) out[i] += x[i];
+}
 
 /* c (m, n) += a (m, k) b (k, n), four rows of b at a time, so that c is read and written a quarter as often. */
 #define PLAIN_MULADD(a, b, c) ((a) * (b) + (c))
