@@ -15,6 +15,8 @@
 #define PRAGMA_(text) _Pragma(#text)
 #define SIMD_SUM(x) PRAGMA_(omp simd reduction(+ : x))
 
+#include "clone_vec.h"
+
 #include "clone_attention.h"
 #include "clone_memory.h"
 #include "clone_random.h"
