@@ -29,10 +29,20 @@ static void linear_describe(const rl_module *self, char *text, size_t room) {
     snprintf(text, room, "in_features=%lld, out_features=%lld, bias=%s", (long long)l->in, (long long)l->out,
              l->bias ? "True" : "False");
 }
-static const rl_module_class linear_class = {sizeof(rl_module_class), "Linear", sizeof(linear),
-                                             linear_forward,          NULL,     linear_describe};
+static const rl_module_class linear_class = {.struct_size = sizeof(rl_module_class),
+                                             .name = "Linear",
+                                             .data_bytes = sizeof(linear),
+                                             .forward = linear_forward,
+                                             .describe = linear_describe};
 
-rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options *given) {
+/* The projection of what attention gives, as PyTorch prints it. */
+static const rl_module_class out_proj_class = {.struct_size = sizeof(rl_module_class),
+                                               .name = "NonDynamicallyQuantizableLinear",
+                                               .data_bytes = sizeof(linear),
+                                               .forward = linear_forward,
+                                               .describe = linear_describe};
+
+static rl_module *linear_new(const rl_module_class *klass, int64_t in, int64_t out, const rl_nn_linear_options *given) {
     rl_nn_linear_options options = {0};
     rl_module *self;
     double bound;
@@ -42,7 +52,7 @@ rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options 
     if (in < 0 || out < 0)
         return rl_fail_null(RL_INVALID_ARGUMENT, "linear: features must not be negative, got %lld and %lld",
                             (long long)in, (long long)out);
-    if (!(self = rl_module_new(&linear_class)))
+    if (!(self = rl_module_new(klass)))
         return NULL;
     l = DATA(self);
     l->in = in;
@@ -60,17 +70,25 @@ rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options 
     return rl_failed() ? NULL : self;
 }
 
+rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options *options) {
+    return linear_new(&linear_class, in, out, options);
+}
+rl_module *rl_nn_out_proj(int64_t in, int64_t out, const rl_nn_linear_options *options) {
+    return linear_new(&out_proj_class, in, out, options);
+}
+
 /* Activations
  * ------------------------------------------------------------------------------------------------------------ */
 
-#define ACTIVATION(name, text)                                                                                         \
-    static rl_tensor *name##_forward(rl_module *self, rl_tensor *input) {                                              \
+#define ACTIVATION(op, text)                                                                                           \
+    static rl_tensor *op##_forward(rl_module *self, rl_tensor *input) {                                                \
         (void)self;                                                                                                    \
-        return rl_##name(input);                                                                                       \
+        return rl_##op(input);                                                                                         \
     }                                                                                                                  \
-    static const rl_module_class name##_class = {sizeof(rl_module_class), text, 0, name##_forward, NULL, NULL};        \
-    rl_module *rl_nn_##name(void) {                                                                                    \
-        return rl_module_new(&name##_class);                                                                           \
+    static const rl_module_class op##_class = {                                                                        \
+        .struct_size = sizeof(rl_module_class), .name = text, .forward = op##_forward};                                \
+    rl_module *rl_nn_##op(void) {                                                                                      \
+        return rl_module_new(&op##_class);                                                                             \
     }
 RL_NN_ACTIVATION_LIST(ACTIVATION)
 
@@ -80,20 +98,23 @@ typedef struct numbers { /* what the layers below are made with */
     char word[16];
 } numbers;
 
-/* A layer of one op and its numbers: name, printed name, forward expression and description. */
-#define LAYER(name, text, expression, ...)                                                                             \
-    static rl_tensor *name##_forward(rl_module *self, rl_tensor *input) {                                              \
+/* A layer of one op and its numbers: op, printed name, forward expression and description. */
+#define LAYER(op, text, expression, ...)                                                                               \
+    static rl_tensor *op##_forward(rl_module *self, rl_tensor *input) {                                                \
         const numbers *n = DATA(self);                                                                                 \
         (void)n;                                                                                                       \
         return expression;                                                                                             \
     }                                                                                                                  \
-    static void name##_describe(const rl_module *self, char *out, size_t room) {                                       \
+    static void op##_describe(const rl_module *self, char *out, size_t room) {                                         \
         const numbers *n = DATA(self);                                                                                 \
         (void)n;                                                                                                       \
         snprintf(out, room, __VA_ARGS__);                                                                              \
     }                                                                                                                  \
-    static const rl_module_class name##_class = {sizeof(rl_module_class), text, sizeof(numbers),                       \
-                                                 name##_forward,          NULL, name##_describe};
+    static const rl_module_class op##_class = {.struct_size = sizeof(rl_module_class),                                 \
+                                               .name = text,                                                           \
+                                               .data_bytes = sizeof(numbers),                                          \
+                                               .forward = op##_forward,                                                \
+                                               .describe = op##_describe};
 
 static double real(double x) {
     return x == 0.0 ? (double)RL_ZERO : x;
@@ -178,8 +199,8 @@ static rl_tensor *sequential_forward(rl_module *self, rl_tensor *input) {
     }
     return input;
 }
-static const rl_module_class sequential_class = {sizeof(rl_module_class), "Sequential", 0,
-                                                 sequential_forward,      NULL,         NULL};
+static const rl_module_class sequential_class = {
+    .struct_size = sizeof(rl_module_class), .name = "Sequential", .forward = sequential_forward};
 
 rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count) {
     rl_module *self = rl_module_new(&sequential_class);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nn/module.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -27,7 +28,7 @@ rl_module *rl_module_new(const rl_module_class *klass) {
     rl_module *self;
     if (rl_failed())
         return NULL;
-    if (!klass || klass->struct_size < sizeof(rl_module_class) || !klass->name || !klass->forward)
+    if (!klass || klass->struct_size < offsetof(rl_module_class, forward_many) || !klass->name || !klass->forward)
         return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: the class must have struct_size, name and forward");
     if (klass->data_bytes > SIZE_MAX / 2)
         return rl_fail_null(RL_INVALID_ARGUMENT, "module_new: data_bytes of %zu is too large", klass->data_bytes);
@@ -133,6 +134,66 @@ rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input) {
     if (!output && !rl_failed())
         (void)rl_fail(RL_INVALID_ARGUMENT, "module_forward: forward of %s gave NULL", self->klass->name);
     return rl_failed() ? NULL : output;
+}
+
+#define MOST_OUTPUTS 16
+typedef rl_status (*forward_many)(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
+
+/* NULL where the class has none, or was built before there was one. */
+static forward_many forward_many_of(const rl_module_class *klass) {
+    size_t end = offsetof(rl_module_class, forward_many) + sizeof(forward_many);
+    return klass->struct_size < end ? NULL : klass->forward_many;
+}
+
+static rl_status run_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
+    forward_many forward = forward_many_of(self->klass);
+    if (forward)
+        return forward(self, inputs, outputs, n_outputs);
+    if (inputs.count != 1 || n_outputs != 1)
+        return rl_fail(RL_INVALID_ARGUMENT,
+                       "module_forward_many: %s takes one input and gives one output, not %lld and %lld",
+                       self->klass->name, (long long)inputs.count, (long long)n_outputs);
+    outputs[0] = self->klass->forward(self, inputs.data[0]);
+    return rl_error_status();
+}
+
+/* The outputs outlive what was made on the way, whether all of them are there or not. */
+static void leave_with(rl_barrier barrier, rl_tensor **outputs, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        rl_retain(outputs[i]);
+    rl_barrier_leave(barrier, NULL);
+    for (int64_t i = 0; i < count; i++)
+        if (outputs[i])
+            outputs[i] = rl_object_own(outputs[i]);
+}
+
+rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs) {
+    rl_tensor *made[MOST_OUTPUTS] = {NULL}; /* apart, for outputs may be the array of the inputs */
+    rl_barrier barrier;
+    rl_status status;
+    if (rl_failed())
+        return rl_error_status();
+    if (!self || !inputs.data || inputs.count < 1 || !inputs.data[0] || n_outputs < 1 || !outputs)
+        return rl_fail(RL_INVALID_ARGUMENT, "module_forward_many: %s",
+                       !self                       ? "self is NULL"
+                       : n_outputs < 1 || !outputs ? "there is no room for an output"
+                                                   : "there must be an input");
+    if (n_outputs > MOST_OUTPUTS)
+        return rl_fail(RL_INVALID_ARGUMENT, "module_forward_many: at most %d outputs, not %lld", MOST_OUTPUTS,
+                       (long long)n_outputs);
+    barrier = rl_barrier_enter();
+    (void)rl_scope_begin();
+    status = run_many(self, inputs, made, n_outputs);
+    leave_with(barrier, made, n_outputs);
+    for (int64_t i = 0; i < n_outputs && status == RL_OK && !rl_failed(); i++)
+        if (!made[i])
+            status = rl_fail(RL_INVALID_ARGUMENT, "module_forward_many: %s gave no output %lld", self->klass->name,
+                             (long long)i);
+    if (status == RL_OK)
+        status = rl_error_status();
+    for (int64_t i = 0; i < n_outputs; i++)
+        outputs[i] = status == RL_OK ? made[i] : NULL;
+    return status;
 }
 
 rl_status rl_module_train(rl_module *self, bool training) {

@@ -81,6 +81,66 @@ RL_API rl_module *rl_nn_dropout(double p);
 /* Merges dimensions start_dim .. end_dim; (1, -1) is PyTorch's default. */
 RL_API rl_module *rl_nn_flatten(int64_t start_dim, int64_t end_dim);
 
+/* Embedding and attention ------------------------------------------------------------------------------------------ */
+
+typedef struct rl_nn_embedding_options {
+    size_t struct_size;
+    int64_t padding_idx; /* its row begins as zeros and gets no gradient; default none; RL_ZERO: 0; -1 is the last */
+    double max_norm;     /* rows that are looked up are scaled to at most this norm, in place; default: not */
+    double norm_type;    /* of max_norm; default 2 */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_embedding_options;
+/* y (.., embedding_dim) = weight[x] for x (..) of int64 or int32: weight (num_embeddings, embedding_dim), standard
+ * normal. */
+RL_API rl_module *rl_nn_embedding_opt(int64_t num_embeddings, int64_t embedding_dim,
+                                      const rl_nn_embedding_options *options);
+#define rl_nn_embedding(...)                                                                                           \
+    rl_nn_embedding_opt(                                                                                               \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_embedding_options){.struct_size = sizeof(rl_nn_embedding_options), RL_DROP2_(__VA_ARGS__, )})
+
+typedef struct rl_nn_multihead_attention_options {
+    size_t struct_size;
+    double dropout;     /* of the weights, in training */
+    int64_t bias;       /* default true; RL_ZERO: none */
+    bool add_bias_kv;   /* one more key and value, which are learned */
+    bool add_zero_attn; /* one more key and value, which are zeros */
+    int64_t kdim, vdim; /* widths of key and value; default embed_dim */
+    bool batch_first;   /* tensors are (batch, length, width) */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_multihead_attention_options;
+/* Attention of num_heads heads over projections (Vaswani et al. 2017). query (L, N, embed_dim), key (S, N, kdim), value
+ * (S, N, vdim), result (L, N, embed_dim), or without the batch N; with batch_first N comes first.
+ * Parameters: in_proj_weight (3 embed_dim, embed_dim), or where kdim or vdim differ q_proj_weight, k_proj_weight,
+ * v_proj_weight (embed_dim, width); in_proj_bias (3 embed_dim); bias_k, bias_v (1, 1, embed_dim); out_proj, a Linear.
+ * Weights are xavier_uniform, bias_k and bias_v xavier_normal, biases 0.
+ * forward takes one tensor for all three. forward_many takes query, key, value and, if wanted, key_padding_mask and
+ * attn_mask, and gives the result and, if wanted, the weights, their mean over heads. */
+RL_API rl_module *rl_nn_multihead_attention_opt(int64_t embed_dim, int64_t num_heads,
+                                                const rl_nn_multihead_attention_options *options);
+#define rl_nn_multihead_attention(...)                                                                                 \
+    rl_nn_multihead_attention_opt(                                                                                     \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_multihead_attention_options){.struct_size = sizeof(rl_nn_multihead_attention_options),                 \
+                                             RL_DROP2_(__VA_ARGS__, )})
+
+typedef struct rl_nn_attend_options {
+    size_t struct_size;
+    rl_tensor *key_padding_mask;  /* (N, S) or (S): bool, true is left out, or added */
+    rl_tensor *attn_mask;         /* (L, S) or (N num_heads, L, S): bool, true is left out, or added */
+    bool is_causal;               /* query i sees keys 0 .. i; not looked at where there is an attn_mask */
+    int64_t average_attn_weights; /* default true; RL_ZERO: weights of each head (N, num_heads, L, S) */
+    rl_tensor **out_weights;      /* NULL: no weights are made, and memory is linear in L and S */
+} rl_nn_attend_options;
+/* A call of a multihead attention with all that it can take. */
+RL_API rl_tensor *rl_nn_attend_opt(rl_module *self, rl_tensor *query, rl_tensor *key, rl_tensor *value,
+                                   const rl_nn_attend_options *options);
+#define rl_nn_attend(self, query, ...)                                                                                 \
+    rl_nn_attend_opt(self, query, RL_TAKE2_(__VA_ARGS__, ),                                                            \
+                     &(rl_nn_attend_options){.struct_size = sizeof(rl_nn_attend_options), RL_DROP2_(__VA_ARGS__, )})
+
 /* One after another: rl_nn_sequential(rl_nn_linear(784, 10), rl_nn_relu()). Children are named "0", "1", ... */
 RL_API rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count);
 #define rl_nn_sequential(...)                                                                                          \
@@ -97,6 +157,8 @@ typedef struct rl_module_class { /* must outlive its modules */
     void (*destroy)(rl_module *self); /* frees what data points to; may be NULL */
     /* Writes what stands within the parentheses of its printed form ("in_features=2, bias=True"); may be NULL. */
     void (*describe)(const rl_module *self, char *text, size_t room);
+    /* What takes several inputs or gives several outputs; may be NULL. Fills the first n_outputs of what it gives. */
+    rl_status (*forward_many)(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 } rl_module_class;
 RL_API rl_module *rl_module_new(const rl_module_class *klass);
 RL_API void *rl_module_data(const rl_module *self);
@@ -112,14 +174,19 @@ RL_API rl_module *rl_module_add(rl_module *self, const char *name, rl_module *ch
 
 /* Runs it. The result belongs to the innermost scope. */
 RL_API rl_tensor *rl_module_forward(rl_module *self, rl_tensor *input);
+/* The same with several inputs and outputs: fills n_outputs of `outputs`, at most 16, which belong to the innermost
+ * scope (NULL on failure). Inputs are the module's in their order; those at the end may be left out where the module
+ * says so. `outputs` may be the array of the inputs. A module that has forward alone takes one input and gives one
+ * output. */
+RL_API rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_tensor **outputs, int64_t n_outputs);
 /* Training mode, on at first, of the module and all below it. */
 RL_API rl_status rl_module_train(rl_module *self, bool training);
 RL_API bool rl_module_is_training(const rl_module *self);
 /* Moves parameters and buffers (floating ones also to dtype); NULL and RL_DTYPE_NONE leave as it is. Parameters stay
  * the same objects, so optimizers go on. Gradients are moved too. */
 RL_API rl_status rl_module_to(rl_module *self, rl_device *device, rl_dtype dtype);
-/* Lays weights of 4 dimensions (channels_last), of 5 (channels_last_3d) or all (contiguous_format) out anew, in the same
- * objects. Convolutions whose weight or input has channels innermost give results like that. */
+/* Lays weights of 4 dimensions (channels_last), of 5 (channels_last_3d) or all (contiguous_format) out anew, in the
+ * same objects. Convolutions whose weight or input has channels innermost give results like that. */
 RL_API rl_status rl_module_to_memory_format(rl_module *self, const char *memory_format);
 /* Takes the gradients away. */
 RL_API rl_status rl_module_zero_grad(rl_module *self);
