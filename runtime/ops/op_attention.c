@@ -438,6 +438,7 @@ const rl_op_def rl_op_def_attention_rows = {
     .bad = forward_bad,
 };
 
+#define SUMS "sums of hundreds of terms that cancel, in another order"
 static const rl_sample backward_samples[] = {
     {"f[1,1,2,3], f[1,1,2,2], f[1,1,4,2], f[1,1,4,3], None, f[1,1,2,3], p[1,1,2], 0.5, false"},
     {"f[1,2,3,2], f[1,2,3,2], f[1,2,3,2], f[1,2,3,2], None, f[1,2,3,2], p[1,2,3], 0.5, true"},
@@ -446,6 +447,14 @@ static const rl_sample backward_samples[] = {
     {"u[2,1,5,3]t, u[2,1,5,4], u[2,1,2,4]t, u[2,1,2,3], u[2,1,1,2], u[2,1,5,3], p[2,1,5], 0.3, false",
      .no_gradcheck = true, .why = "slow"},
     {"f[1,1,0,2], f[1,1,0,2], f[1,1,3,2], f[1,1,3,2], None, f[1,1,0,2], p[1,1,0], 1.0, false"},
+    {"f[1,1,150,20], u[1,1,150,16], u[1,1,200,16], f[1,1,200,20], None, u[1,1,150,20], p[1,1,150], 0.5, false",
+     .no_gradcheck = true, .why = SUMS, .rtol = 1e-5, .atol = 3e-4, .dtypes = 1u << RL_F32 | 1u << RL_F64},
+    {"f[1,2,150,5], u[1,2,150,9], u[1,2,130,9], f[1,2,130,5], None, u[1,2,150,5], p[1,2,150], 0.5, true",
+     .no_gradcheck = true, .why = SUMS, .rtol = 1e-5, .atol = 3e-4, .dtypes = 1u << RL_F32 | 1u << RL_F64},
+    {"f[2,3,100,16], u[2,3,100,9], u[2,3,70,9], f[2,3,70,16], b[100,70], u[2,3,100,16], p[2,3,100], 0.5, true",
+     .no_gradcheck = true, .why = SUMS, .rtol = 1e-5, .atol = 3e-4, .dtypes = 1u << RL_F32 | 1u << RL_F64},
+    {"f[1,5,75,16], u[1,5,75,16], u[1,5,140,16], f[1,5,140,16], u[1,140], u[1,5,75,16], p[1,5,75], 0.5, true",
+     .no_gradcheck = true, .why = SUMS, .rtol = 1e-5, .atol = 3e-4, .dtypes = 1u << RL_F32 | 1u << RL_F64},
     {"f[1,1,2,3], f[1,1,2,2], f[1,1,0,2], f[1,1,0,3], None, f[1,1,2,3], p[1,1,2], 1.0, false"},
     {0}};
 static const rl_bad backward_bad[] = {
