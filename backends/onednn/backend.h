@@ -42,7 +42,12 @@ rl_status od_sort(rl_backend_stream *stream, const rl_sort_args *args);
     X(RNN, rnn)                                                                                                        \
     X(RNN_BACKWARD, rnn_backward)                                                                                      \
     X(POOL, pool)                                                                                                      \
-    X(POOL_BACKWARD, pool_backward)
+    X(POOL_BACKWARD, pool_backward)                                                                                    \
+    X(CROSS_ENTROPY, cross_entropy)                                                                                    \
+    X(CROSS_ENTROPY_BACKWARD, cross_entropy_backward)                                                                  \
+    X(ATTENTION, attention)                                                                                            \
+    X(ATTENTION_BACKWARD, attention_backward)                                                                          \
+    X(EMBEDDING_BACKWARD, embedding_backward)
 #define OD_CELL_DECLARE(ROW, name)                                                                                     \
     int od_supports_##name(rl_backend_device *device, const void *args, const char **out_reason);                      \
     rl_status od_##name(rl_backend_stream *stream, const void *args);

@@ -16,6 +16,9 @@
 #define SIMD_SUM(x) PRAGMA_(omp simd reduction(+ : x))
 
 #include "clone_lanes.h"
+#include "clone_vec.h"
+
+#include "clone_attention.h"
 #include "clone_memory.h"
 #include "clone_norm.h"
 #include "clone_random.h"
@@ -94,7 +97,9 @@ const od_kernels JOIN(od_kernels_, OD_CLONE) = {
                     COMBINES(row, argmax), COMBINES(row, argmin)},
     .combine_columns = {COMBINES(columns, sum), COMBINES(columns, prod), COMBINES(columns, max),
                         COMBINES(columns, min), COMBINES(columns, argmax), COMBINES(columns, argmin)},
-    .row = {max_row_f32, row_exp_sum, row_dot, row_sum, row_scale, row_shift, row_backward, row_backward_log},
+    .row = {max_row_f32, row_exp_sum, row_dot, row_sum, row_scale, row_shift, row_backward, row_backward_log,
+            row_exp_scale, row_add},
+    .tile = {tile_product, tile_attend, tile_scale, tile_weights, tile_gradient, tile_to_panel, tile_from_panel},
     .norm = {norm_sum, norm_squares, norm_dots, norm_dots_weighted, norm_scale, norm_affine, norm_grad, norm_columns_sum,
              norm_columns_squares, norm_columns_dots, norm_columns_scale, norm_columns_grad},
     .small_matmul = {small_matmul_f32, small_matmul_f64, small_matmul_i32, small_matmul_i64},

@@ -7,21 +7,26 @@
 /* 64-byte vectors: one register under AVX-512, several elsewhere, the same additions everywhere. */
 typedef float v16f __attribute__((vector_size(64), aligned(4), may_alias));
 typedef double v8d __attribute__((vector_size(64), aligned(8), may_alias));
-typedef int32_t v16i __attribute__((vector_size(64), aligned(4), may_alias));
-
-#define BLEND(mask, yes, no) ((v16f)(((mask) & (v16i)(yes)) | (~(mask) & (v16i)(no))))
 
 static double sum_f32(const float *x, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
     if (n >= 32) {
-        v16f a = {0}, b = {0};
+        vec sum[32 / LANES];
+        float lane[32];
+#define BEGIN(v) sum[v] = (vec){0};
+#define STEP(v) sum[v] += vec_load(x + i + (v)*LANES);
+#define END(v) vec_store(lane + (v)*LANES, sum[v]);
+        EACH_32(BEGIN)
         for (; i + 32 <= n; i += 32) {
-            a += *(const v16f *)(x + i);
-            b += *(const v16f *)(x + i + 16);
+            EACH_32(STEP)
         }
+        EACH_32(END)
+#undef BEGIN
+#undef STEP
+#undef END
         for (int j = 0; j < 16; j++)
-            total += (double)a[j] + (double)b[j];
+            total += (double)lane[j] + (double)lane[j + 16];
     }
     for (; i < n; i++)
         total += (double)x[i];
@@ -47,15 +52,32 @@ static double sum_f64(const double *x, int64_t n) {
 /* sign is 1 for the greatest, -1 for the least. NaN wins. */
 static inline float extreme_f32(const float *x, int64_t n, float sign) {
     float best = -INFINITY;
-    int64_t i = 0;
-    if (n >= 16) {
-        v16f m = *(const v16f *)x * sign;
-        for (i = 16; i + 16 <= n; i += 16) {
-            v16f v = *(const v16f *)(x + i) * sign;
-            m = BLEND((v > m) | (v != v), v, m);
+    int64_t i = 0, nan = 0;
+    if (n >= 32) {
+        const vec s = vec_all(sign);
+        vec most[32 / LANES];
+        veci odd = {0};
+#define BEGIN(v) most[v] = vec_all(-INFINITY);
+#define STEP(v)                                                                                                        \
+    {                                                                                                                  \
+        const vec here = vec_load(x + i + (v)*LANES) * s;                                                              \
+        most[v] = VEC_MAX(here, most[v]);                                                                              \
+        odd |= here != here;                                                                                           \
+    }
+#define JOIN_0(v) most[0] = VEC_MAX(most[v], most[0]);
+        EACH_32(BEGIN)
+        for (; i + 32 <= n; i += 32) {
+            EACH_32(STEP)
         }
-        for (int j = 0; j < 16; j++)
-            best = m[j] > best || m[j] != m[j] ? m[j] : best;
+        EACH_32(JOIN_0)
+#undef BEGIN
+#undef STEP
+#undef JOIN_0
+        for (int j = 0; j < LANES; j++) {
+            best = most[0][j] > best ? most[0][j] : best;
+            nan |= odd[j];
+        }
+        best = nan ? NAN : best;
     }
     for (; i < n; i++) {
         float v = x[i] * sign;

@@ -42,6 +42,8 @@ typedef struct od_row_kernels {
     void (*shift)(float *out, const float *x, float shift, float log_sum, int64_t n);       /* (x - shift) - log_sum */
     void (*backward)(float *out, const float *g, const float *y, float sum, int64_t n);     /* y * (g - sum) */
     void (*backward_log)(float *out, const float *g, const float *y, float sum, int64_t n); /* g - e^y * sum */
+    void (*exp_scale)(float *out, const float *x, float shift, float factor, int64_t n);    /* e^(x - shift) * factor */
+    void (*add)(float *out, const float *x, int64_t n);                                     /* out + x */
 } od_row_kernels;
 
 /* Lines and columns of normalizations in F32 registers: clone_norm.h says what each does. Pitches in elements. */
@@ -64,6 +66,25 @@ typedef struct od_norm_kernels {
     void (*columns_grad)(float *out, const float *g, const float *x, const float *mean, const float *scale,
                          const float *slope, const float *shift, int64_t cols);
 } od_norm_kernels;
+
+/* Tiles of attention: a panel is OD_PANEL queries side by side, one a lane. */
+#define OD_PANEL 16
+typedef struct od_tile_kernels {
+    /* c (m, OD_PANEL) = a b, or with `add` c + a b: a (m, k) at a[i * ra + p * ca], b (k, OD_PANEL); rows of c and b
+     * lie ldc and ldb apart. */
+    void (*product)(float *c, int64_t ldc, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
+                    int64_t m, int64_t k, int add);
+    /* Scores s (rows, OD_PANEL) to e^(s - max), after max and sum have taken them in; what was summed with the old max
+     * is to be multiplied by factor. */
+    void (*attend)(float *s, int64_t rows, float *max, float *sum, float *factor);
+    void (*scale)(float *x, int64_t rows, const float *factor);                /* x (rows, OD_PANEL) *= factor */
+    void (*weights)(float *s, int64_t ld, int64_t rows, const float *log_sum); /* s = e^(s - log_sum) */
+    void (*gradient)(float *dp, const float *p, int64_t ld, int64_t rows, const float *sum,
+                     float scale); /* dp = scale p (dp - sum) */
+    /* out (width, OD_PANEL) = the transpose of in (n, width) times scale, 0 beyond n; and back, times factor. */
+    void (*to_panel)(float *out, const float *in, int64_t stride, int64_t n, int64_t width, float scale);
+    void (*from_panel)(float *out, int64_t stride, const float *in, int64_t n, int64_t width, const float *factor);
+} od_tile_kernels;
 
 /* c[i * ldc + j] += sum over p of a[i * ra + p * ca] * b[p * ldb + j]; strides in elements; c is in registers. */
 typedef void (*od_small_matmul_fn)(void *c, const void *a, const void *b, int64_t m, int64_t n, int64_t k, int64_t ra,
@@ -123,6 +144,7 @@ typedef struct od_kernels {
     od_combine_columns_fn combine_columns[6][4];
     od_row_kernels row;
     od_norm_kernels norm;
+    od_tile_kernels tile;
     od_small_matmul_fn small_matmul[4];
     od_rnn_kernels rnn;
     od_pool_kernels pool[2]; /* by rl_reg: F32, F64 */

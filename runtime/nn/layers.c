@@ -35,7 +35,14 @@ static const rl_module_class linear_class = {.struct_size = sizeof(rl_module_cla
                                              .forward = linear_forward,
                                              .describe = linear_describe};
 
-rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options *given) {
+/* The projection of what attention gives, as PyTorch prints it. */
+static const rl_module_class out_proj_class = {.struct_size = sizeof(rl_module_class),
+                                               .name = "NonDynamicallyQuantizableLinear",
+                                               .data_bytes = sizeof(linear),
+                                               .forward = linear_forward,
+                                               .describe = linear_describe};
+
+static rl_module *linear_new(const rl_module_class *klass, int64_t in, int64_t out, const rl_nn_linear_options *given) {
     rl_nn_linear_options options = {0};
     rl_module *self;
     double bound;
@@ -45,7 +52,7 @@ rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options 
     if (in < 0 || out < 0)
         return rl_fail_null(RL_INVALID_ARGUMENT, "linear: features must not be negative, got %lld and %lld",
                             (long long)in, (long long)out);
-    if (!(self = rl_module_new(&linear_class)))
+    if (!(self = rl_module_new(klass)))
         return NULL;
     l = DATA(self);
     l->in = in;
@@ -61,6 +68,13 @@ rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options 
         rl_module_add_parameter(self, "bias", l->bias);
     }
     return rl_failed() ? NULL : self;
+}
+
+rl_module *rl_nn_linear_opt(int64_t in, int64_t out, const rl_nn_linear_options *options) {
+    return linear_new(&linear_class, in, out, options);
+}
+rl_module *rl_nn_out_proj(int64_t in, int64_t out, const rl_nn_linear_options *options) {
+    return linear_new(&out_proj_class, in, out, options);
 }
 
 /* Activations

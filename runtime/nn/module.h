@@ -35,5 +35,7 @@ static inline rl_module *entry_child(const module_entry *entry) {
 rl_tensor *rl_nn_conv_with_relu(rl_module *self, rl_tensor *input);
 /* The names that rl_module_state gave out are no longer right. */
 void rl_module_forget_names(rl_module *self);
+/* A Linear that prints as attention's projection does. */
+rl_module *rl_nn_out_proj(int64_t in, int64_t out, const rl_nn_linear_options *options);
 
 #endif

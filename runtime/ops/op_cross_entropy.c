@@ -47,8 +47,8 @@ static rl_status read_arguments(const rl_call *call, class_loss *c) {
     return RL_OK;
 }
 
-/* Checks a target of class numbers and sets apart those to be ignored. */
-static rl_status read_classes(const rl_call *call, class_loss *c) {
+/* A target of class numbers, u8 ones as i64. */
+static rl_status check_classes(const rl_call *call, class_loss *c) {
     const rl_tensor *input = c->input, *target = c->target;
     if (target->dtype != RL_I64 && target->dtype != RL_I32 && target->dtype != RL_U8)
         return rl_call_fail(call, RL_DTYPE_MISMATCH, "target must be int64 class numbers, not %s",
@@ -58,9 +58,18 @@ static rl_status read_classes(const rl_call *call, class_loss *c) {
     for (int d = 0; d < target->ndim; d++)
         if (target->shape[d] != input->shape[d < c->dim ? d : d + 1])
             return fail_target_shape(call, c);
-    rl_tensor *classes = target->dtype == RL_U8 ? rl_to(c->target, .dtype = RL_I64) : c->target;
-    c->keep = rl_ne(classes, call->args[3]);
-    c->chosen = rl_where(c->keep, classes, 0);
+    if (target->dtype == RL_U8)
+        c->target = rl_to(c->target, .dtype = RL_I64);
+    return rl_error_status();
+}
+
+/* The same, and sets apart those to be ignored. */
+static rl_status read_classes(const rl_call *call, class_loss *c) {
+    rl_status status = check_classes(call, c);
+    if (status != RL_OK)
+        return status;
+    c->keep = rl_ne(c->target, call->args[3]);
+    c->chosen = rl_where(c->keep, c->target, 0);
     return rl_error_status();
 }
 
@@ -168,6 +177,35 @@ static rl_status fail_probabilities(const rl_call *call, const class_loss *c) {
                         rl_shape_text(c->input->ndim, c->input->shape, input));
 }
 
+/* Class numbers alone: row by row, the classes last. */
+static rl_tensor *of_rows(const rl_call *call, const class_loss *c) {
+    rl_tensor *x = c->input, *target = c->target;
+    if (x->ndim > 2)
+        x = rl_reshape(rl_movedim(x, RL_DIMS(1), RL_DIMS(-1)), RL_DIMS(target->numel, c->classes));
+    else if (x->ndim == 1)
+        x = rl_unsqueeze(x, 0);
+    if (target->ndim != 1)
+        target = rl_reshape(target, RL_DIMS(target->numel));
+    rl_tensor *loss = rl_cross_entropy_rows(x, target, rl_arg_int(call, 3)).loss;
+    if (c->reduction == RL_REDUCE_NONE)
+        loss = c->target->ndim == 1 ? loss : rl_reshape(loss, shape_of(c->target));
+    else
+        loss = rl_sum(loss);
+    if (c->reduction == RL_REDUCE_MEAN)
+        loss = rl_div(loss, rl_sum(rl_ne(target, call->args[3])));
+    return loss && loss->dtype != c->input->dtype ? rl_to(loss, .dtype = (rl_dtype)c->input->dtype) : loss;
+}
+
+/* Of class numbers with weights or smoothing. */
+static rl_tensor *of_classes(const class_loss *c, rl_tensor *log_p, double smoothing) {
+    rl_tensor *weights = target_weights(c);
+    rl_tensor *loss = negative_log_likelihood(c, log_p, weights);
+    if (smoothing > 0.0)
+        loss = rl_add(rl_mul(loss, 1.0 - smoothing),
+                      rl_mul(smoothed_part(c, log_p, weights), smoothing / (double)c->classes));
+    return loss;
+}
+
 static rl_status cross_entropy_lower(rl_call *call) {
     class_loss c;
     double smoothing = rl_arg_double(call, 5);
@@ -180,21 +218,18 @@ static rl_status cross_entropy_lower(rl_call *call) {
     if (probabilities && (c.target->ndim != c.input->ndim ||
                           memcmp(c.target->shape, c.input->shape, (size_t)c.input->ndim * sizeof *c.input->shape) != 0))
         return fail_probabilities(call, &c);
+    bool plain = !probabilities && c.weight == NULL && smoothing == 0.0;
     if (!probabilities)
-        status = read_classes(call, &c);
-    rl_tensor *log_p = status == RL_OK ? rl_log_softmax(c.input, c.dim) : NULL;
-    if (log_p == NULL)
-        return rl_error_status();
-    if (probabilities) {
-        call->results[0] = of_probabilities(&c, log_p, smoothing);
+        status = plain ? check_classes(call, &c) : read_classes(call, &c);
+    if (status != RL_OK)
+        return status;
+    if (plain) {
+        call->results[0] = of_rows(call, &c);
         return rl_error_status();
     }
-    rl_tensor *weights = target_weights(&c);
-    rl_tensor *loss = negative_log_likelihood(&c, log_p, weights);
-    if (smoothing > 0.0)
-        loss = rl_add(rl_mul(loss, 1.0 - smoothing),
-                      rl_mul(smoothed_part(&c, log_p, weights), smoothing / (double)c.classes));
-    call->results[0] = loss;
+    rl_tensor *log_p = rl_log_softmax(c.input, c.dim);
+    if (log_p != NULL)
+        call->results[0] = probabilities ? of_probabilities(&c, log_p, smoothing) : of_classes(&c, log_p, smoothing);
     return rl_error_status();
 }
 

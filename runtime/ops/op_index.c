@@ -244,15 +244,20 @@ static rl_status embedding_infer(rl_call *call) {
     return RL_OK;
 }
 
-/* indices, row-major, as (count, 1) read as (count, width). */
-static rl_tensor *indices_by_row(const rl_call *call, rl_tensor *indices, int64_t width) {
+/* indices, row-major, as (count). */
+static rl_tensor *indices_in_line(const rl_call *call, rl_tensor *indices) {
     if (!indices->contiguous) {
         rl_tensor *copy = rl_call_temp(call, (rl_dtype)indices->dtype, indices->ndim, indices->shape);
         if (copy == NULL || rl_move(rl_call_name(call), copy, indices) != RL_OK)
             return NULL;
         indices = copy;
     }
-    return rl_over(indices, 2, (const int64_t[]){indices->numel, width}, (const int64_t[]){1, 0}, indices->offset);
+    return rl_over(indices, 1, &indices->numel, (const int64_t[]){1}, indices->offset);
+}
+/* The same as (count, 1) read as (count, width). */
+static rl_tensor *indices_by_row(const rl_call *call, rl_tensor *indices, int64_t width) {
+    rl_tensor *line = indices_in_line(call, indices);
+    return line ? rl_over(line, 2, (const int64_t[]){line->numel, width}, (const int64_t[]){1, 0}, line->offset) : NULL;
 }
 static rl_tensor *as_table(const rl_tensor *x, int64_t rows, int64_t width) {
     return rl_over(x, 2, (const int64_t[]){rows, width}, (const int64_t[]){width, 1}, x->offset);
@@ -320,26 +325,44 @@ static rl_status embedding_backward_infer(rl_call *call) {
     return RL_OK;
 }
 
-static rl_status embedding_backward_lower(rl_call *call) {
-    rl_tensor *g = rl_arg_tensor(call, 0), *out = call->results[0];
-    int64_t width = out->shape[1], skip = rl_arg_int(call, 3);
-    if (rl_clear(rl_call_name(call), out) != RL_OK || g->numel == 0)
-        return rl_error_status();
-    if (!g->contiguous) {
-        rl_tensor *copy = rl_call_temp(call, (rl_dtype)g->dtype, g->ndim, g->shape);
-        if (copy == NULL || rl_move(rl_call_name(call), copy, g) != RL_OK)
-            return rl_error_status();
-        g = copy;
-    }
-    rl_tensor *index = indices_by_row(call, rl_arg_tensor(call, 1), width);
-    rl_tensor *rows = as_table(g, g->numel / width, width);
-    if (index == NULL || rows == NULL ||
+/* Zeros to which rows are added, then zeros again in the row to be skipped. */
+static rl_status lower_embedding_backward(const rl_call *call, rl_tensor *rows, rl_tensor *index, int64_t skip) {
+    rl_tensor *out = call->results[0];
+    int64_t width = out->shape[1];
+    index = rl_over(index, 2, rows->shape, (const int64_t[]){1, 0}, index->offset);
+    if (index == NULL || rl_clear(rl_call_name(call), out) != RL_OK ||
         rl_scatter_wide(rl_call_name(call), out, 0, index, rows, RL_SCATTER_ADD) != RL_OK)
         return rl_error_status();
     if (skip < 0 || skip >= out->shape[0])
         return RL_OK;
     rl_tensor *row = rl_over(out, 1, &width, (const int64_t[]){1}, out->offset + skip * width);
     return row ? rl_clear(rl_call_name(call), row) : rl_error_status();
+}
+
+static rl_status embedding_backward_lower(rl_call *call) {
+    rl_tensor *g = rl_arg_tensor(call, 0), *out = call->results[0];
+    int64_t width = out->shape[1], skip = rl_arg_int(call, 3);
+    if (g->numel == 0)
+        return rl_clear(rl_call_name(call), out);
+    if (!g->contiguous) {
+        rl_tensor *copy = rl_call_temp(call, (rl_dtype)g->dtype, g->ndim, g->shape);
+        if (copy == NULL || rl_move(rl_call_name(call), copy, g) != RL_OK)
+            return rl_error_status();
+        g = copy;
+    }
+    rl_tensor *rows = as_table(g, g->numel / width, width), *index = indices_in_line(call, rl_arg_tensor(call, 1));
+    if (index == NULL || rows == NULL)
+        return rl_error_status();
+    rl_embedding_backward_args args = {.dtype = out->dtype,
+                                       .index_dtype = index->dtype,
+                                       .count = index->numel,
+                                       .rows = out->shape[0],
+                                       .width = width,
+                                       .padding_index = skip < 0 ? -1 : skip};
+    bool ran;
+    rl_status status = rl_row_fused(rl_call_name(call), RL_ROW_EMBEDDING_BACKWARD, &args, sizeof args,
+                                    (rl_tensor *[]){rows, index, out}, 3, &ran);
+    return status == RL_OK && !ran ? lower_embedding_backward(call, rows, index, skip) : status;
 }
 
 /* gg[..] = u[indices[..]], and 0 where that is padding_idx */

@@ -115,6 +115,9 @@ smooth_l1_loss f[2,3], f[2,3]
 huber_loss f[2,3], f[2,3]
 nll_loss f[4,3], i[4]<3 | f[4,3], i[4]<3, reduction="sum"
 cross_entropy f[4,3], i[4]<3 | f[4,3], i[4]<3, reduction="none"
+cross_entropy f[5,3], i[5]<3, ignore_index=1 | f[2,3,4], i[2,4]<3, reduction="sum" | f[3], i[]<3 | f[5,3]t, i[5]<3
+scaled_dot_product_attention f[3,4], f[5,4], f[5,2] | f[1,2,3,4], f[1,2,5,4], f[1,2,5,2], b[3,5] | f[2,3,4], f[2,3,4], f[2,3,4], is_causal=true
+scaled_dot_product_attention f[2,3,4]t, f[1,5,4], f[1,5,4], f[3,5], scale=0.7 | f[1,4,3,2], f[1,2,3,2], f[1,2,3,2], enable_gqa=true
 kl_div f[2,3], u[2,3]
 binary_cross_entropy u[4], u[4]
 binary_cross_entropy_with_logits f[4], u[4]

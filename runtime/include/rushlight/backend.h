@@ -553,9 +553,9 @@ typedef struct rl_cross_entropy_backward_args {
  * q_length, width), k (batch, heads, k_length, width), v (batch, heads, k_length, value_width), out (batch, heads,
  * q_length, value_width); a head that several share has stride 0. mask (batch, heads, q_length, k_length), by strides:
  * of dtype BOOL (true takes part) or of the operands' dtype (added), or absent. causal: row i sees columns 0 .. i only.
- * A row that sees nothing gives NaN for a mask that is added and by PyTorch's rule 0 otherwise. log_sum (batch, heads,
- * q_length), F32 (F64 for F64), is the logarithm of the row's sum of exponentials. Neither direction may need memory of
- * q_length x k_length. Outputs of the backward are never shared between heads: the host sums.
+ * A row that sees nothing (all its scores are -infinity) gives 0, and no gradients. log_sum (batch, heads, q_length),
+ * F32 (F64 for F64), is the logarithm of the row's sum of exponentials. Neither direction may need memory of q_length x
+ * k_length. Outputs of the backward are never shared between heads: the host sums.
  */
 typedef struct rl_attention_args {
     uint32_t size;

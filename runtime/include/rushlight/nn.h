@@ -328,6 +328,66 @@ RL_API rl_module *rl_nn_gru_cell_opt(int64_t input_size, int64_t hidden_size, co
         RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
         &(rl_nn_rnn_cell_options){.struct_size = sizeof(rl_nn_rnn_cell_options), RL_DROP2_(__VA_ARGS__, )})
 
+/* Embedding and attention ------------------------------------------------------------------------------------------ */
+
+typedef struct rl_nn_embedding_options {
+    size_t struct_size;
+    int64_t padding_idx; /* its row begins as zeros and gets no gradient; default none; RL_ZERO: 0; -1 is the last */
+    double max_norm;     /* rows that are looked up are scaled to at most this norm, in place; default: not */
+    double norm_type;    /* of max_norm; default 2 */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_embedding_options;
+/* y (.., embedding_dim) = weight[x] for x (..) of int64 or int32: weight (num_embeddings, embedding_dim), standard
+ * normal. */
+RL_API rl_module *rl_nn_embedding_opt(int64_t num_embeddings, int64_t embedding_dim,
+                                      const rl_nn_embedding_options *options);
+#define rl_nn_embedding(...)                                                                                           \
+    rl_nn_embedding_opt(                                                                                               \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_embedding_options){.struct_size = sizeof(rl_nn_embedding_options), RL_DROP2_(__VA_ARGS__, )})
+
+typedef struct rl_nn_multihead_attention_options {
+    size_t struct_size;
+    double dropout;     /* of the weights, in training */
+    int64_t bias;       /* default true; RL_ZERO: none */
+    bool add_bias_kv;   /* one more key and value, which are learned */
+    bool add_zero_attn; /* one more key and value, which are zeros */
+    int64_t kdim, vdim; /* widths of key and value; default embed_dim */
+    bool batch_first;   /* tensors are (batch, length, width) */
+    rl_device *device;
+    rl_dtype dtype; /* default f32 */
+} rl_nn_multihead_attention_options;
+/* Attention of num_heads heads over projections (Vaswani et al. 2017). query (L, N, embed_dim), key (S, N, kdim), value
+ * (S, N, vdim), result (L, N, embed_dim), or without the batch N; with batch_first N comes first.
+ * Parameters: in_proj_weight (3 embed_dim, embed_dim), or where kdim or vdim differ q_proj_weight, k_proj_weight,
+ * v_proj_weight (embed_dim, width); in_proj_bias (3 embed_dim); bias_k, bias_v (1, 1, embed_dim); out_proj, a Linear.
+ * Weights are xavier_uniform, bias_k and bias_v xavier_normal, biases 0.
+ * forward takes one tensor for all three. forward_many takes query, key, value and, if wanted, key_padding_mask and
+ * attn_mask, and gives the result and, if wanted, the weights, their mean over heads. */
+RL_API rl_module *rl_nn_multihead_attention_opt(int64_t embed_dim, int64_t num_heads,
+                                                const rl_nn_multihead_attention_options *options);
+#define rl_nn_multihead_attention(...)                                                                                 \
+    rl_nn_multihead_attention_opt(                                                                                     \
+        RL_TAKE2_(__VA_ARGS__, ),                                                                                      \
+        &(rl_nn_multihead_attention_options){.struct_size = sizeof(rl_nn_multihead_attention_options),                 \
+                                             RL_DROP2_(__VA_ARGS__, )})
+
+typedef struct rl_nn_attend_options {
+    size_t struct_size;
+    rl_tensor *key_padding_mask;  /* (N, S) or (S): bool, true is left out, or added */
+    rl_tensor *attn_mask;         /* (L, S) or (N num_heads, L, S): bool, true is left out, or added */
+    bool is_causal;               /* query i sees keys 0 .. i; not looked at where there is an attn_mask */
+    int64_t average_attn_weights; /* default true; RL_ZERO: weights of each head (N, num_heads, L, S) */
+    rl_tensor **out_weights;      /* NULL: no weights are made, and memory is linear in L and S */
+} rl_nn_attend_options;
+/* A call of a multihead attention with all that it can take. */
+RL_API rl_tensor *rl_nn_attend_opt(rl_module *self, rl_tensor *query, rl_tensor *key, rl_tensor *value,
+                                   const rl_nn_attend_options *options);
+#define rl_nn_attend(self, query, ...)                                                                                 \
+    rl_nn_attend_opt(self, query, RL_TAKE2_(__VA_ARGS__, ),                                                            \
+                     &(rl_nn_attend_options){.struct_size = sizeof(rl_nn_attend_options), RL_DROP2_(__VA_ARGS__, )})
+
 /* One after another: rl_nn_sequential(rl_nn_linear(784, 10), rl_nn_relu()). Children are named "0", "1", ... */
 RL_API rl_module *rl_nn_sequential_of(rl_module *const *modules, int64_t count);
 #define rl_nn_sequential(...)                                                                                          \
@@ -443,6 +503,7 @@ RL_API rl_status rl_module_forward_many(rl_module *self, rl_tensors inputs, rl_t
 /* Several inputs, one output: rl_module_call(loss, y, target). */
 RL_API rl_tensor *rl_module_call_of(rl_module *self, rl_tensors inputs);
 #define rl_module_call(self, ...) rl_module_call_of(self, RL_TENSORS(__VA_ARGS__))
+
 /* Training mode, on at first, of the module and all below it. */
 RL_API rl_status rl_module_train(rl_module *self, bool training);
 RL_API bool rl_module_is_training(const rl_module *self);
