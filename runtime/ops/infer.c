@@ -81,6 +81,30 @@ rl_status rl_check_index_dtype(const rl_call *call, int arg) {
                         rl_dtype_name(dtype));
 }
 
+/* Whether an integer of that dtype can hold the number. Negative ones may wrap where there is no sign, as in PyTorch.
+ */
+static bool fits(const rl_value *v, double low, double high, bool is_signed) {
+    if (v->kind == RL_VALUE_FLOAT)
+        return v->as.f >= low && v->as.f <= high; /* NaN does not */
+    return v->kind != RL_VALUE_INT || ((double)v->as.i <= high && (double)v->as.i >= (is_signed ? low : -high));
+}
+
+rl_status rl_check_fits(const rl_call *call, int arg, rl_dtype dtype) {
+    const rl_value *v = &call->args[arg];
+    if (!rl_value_is_number(v) || rl_dtype_is_float(dtype) || dtype == RL_BOOL)
+        return RL_OK;
+    int64_t low, high;
+    rl_dtype_range(dtype, &low, &high);
+    if (fits(v, (double)low, dtype == RL_I64 ? 0x1.fffffffffffffp62 : (double)high, low < 0) ||
+        (dtype == RL_I64 && v->kind == RL_VALUE_INT))
+        return RL_OK;
+    if (v->kind == RL_VALUE_FLOAT)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s is %g, which %s cannot hold", arg_name(call, arg), v->as.f,
+                            rl_dtype_name(dtype));
+    return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s is %lld, which %s cannot hold", arg_name(call, arg),
+                        (long long)v->as.i, rl_dtype_name(dtype));
+}
+
 /* Dtypes --------------------------------------------------------------------------------------------------------- */
 
 /* Fills the dtype of meta[0], and the compute dtype, from the promoted one. */

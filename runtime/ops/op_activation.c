@@ -5,7 +5,7 @@
 /* relu, threshold ---------------------------------------------------------------------------------------------------
  */
 
-PROGRAM(relu, MAX(x[0], NUM(x[0], 0)))
+PROGRAM(relu, MAX(NUM(x[0], 0), x[0]))    /* of equal ones MAX gives the second: -0 stays */
 VJP(relu, rl_threshold_backward(G, Y, 0)) /* gx = g where y > 0 */
 PROGRAM(threshold, SELECT(LE(x[0], x[1]), x[2], x[0]))
 VJP(threshold, rl_threshold_backward(G, X, ARG(1))) /* gx = g where x > threshold */
@@ -110,7 +110,7 @@ const rl_op_def rl_op_def_prelu = {
 /* Between two bounds ------------------------------------------------------------------------------------------------
  */
 
-PROGRAM(hardtanh, MIN(MAX(x[0], x[1]), x[2]))
+PROGRAM(hardtanh, MIN(x[2], MAX(x[1], x[0])))
 /* gx = g where min < y < max */
 VJP(hardtanh, rl_only_where(rl_logical_and(rl_gt(Y, ARG(1)), rl_lt(Y, ARG(2))), G))
 
@@ -118,7 +118,8 @@ static rl_status hardtanh_infer(rl_call *call) {
     if (rl_arg_double(call, 1) > rl_arg_double(call, 2))
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "min_val must be no greater than max_val, got %g and %g",
                             rl_arg_double(call, 1), rl_arg_double(call, 2));
-    return rl_infer_no_bool(call);
+    rl_status status = rl_infer_no_bool(call);
+    return status == RL_OK ? rl_infer_bounds(call) : status;
 }
 
 static const rl_sample hardtanh_samples[] = {{"f[3,4]"},   {"f[]"}, {"f[0,3]"}, {"f[5,7]t, -0.5, 0.25"},
@@ -138,7 +139,7 @@ const rl_op_def rl_op_def_hardtanh = {
 };
 
 static rl_pw bounded(rl_builder *b, rl_pw p, double low, double high) {
-    return MIN(MAX(p, NUM(p, low)), NUM(p, high));
+    return MIN(NUM(p, high), MAX(NUM(p, low), p));
 }
 PROGRAM(relu6, bounded(b, x[0], 0, 6))
 VJP(relu6, rl_only_where(rl_logical_and(rl_gt(Y, 0), rl_lt(Y, 6)), G)) /* gx = g where 0 < y < 6 */

@@ -103,11 +103,15 @@ static const rl_sample full_samples[] = {{"[3, 4], 2.5"},
                                          {"[], 7"},
                                          {"[0, 3], 1"},
                                          {"[33], true"},
-                                         {"[5], 300, dtype=uint8"},
+                                         {"[5], -1, dtype=uint8"},
                                          {"[5], 0.1, dtype=float16"},
                                          {0}};
 static const rl_bad full_bad[] = {
-    {"[2, -1], 1", RL_INVALID_ARGUMENT, "-1"}, {"[2], None", RL_INVALID_ARGUMENT, "fill_value"}, {0}};
+    {"[2, -1], 1", RL_INVALID_ARGUMENT, "-1"},
+    {"[2], None", RL_INVALID_ARGUMENT, "fill_value"},
+    {"[2], 300, dtype=uint8", RL_INVALID_ARGUMENT, "fill_value is 300, which uint8 cannot hold"},
+    {"[2], 1e30, dtype=int64", RL_INVALID_ARGUMENT, "fill_value is 1e+30, which int64 cannot hold"},
+    {0}};
 
 const rl_op_def rl_op_def_full = {
     .schema = "full(int[] size, Scalar fill_value, *, ScalarType? dtype=None, Device? device=None) -> Tensor",

@@ -135,7 +135,11 @@ static rl_status check_condition(const rl_call *call, int arg) {
 
 static rl_status where_infer(rl_call *call) {
     rl_status status = check_condition(call, 0);
-    return status == RL_OK ? rl_infer_broadcast(call) : status;
+    if (status == RL_OK)
+        status = rl_infer_broadcast(call);
+    for (int i = 1; i <= 2 && status == RL_OK; i++)
+        status = rl_check_fits(call, i, call->compute);
+    return status;
 }
 PROGRAM(where, SELECT(x[0], x[1], x[2]))
 
@@ -177,7 +181,7 @@ static rl_status masked_fill_infer(rl_call *call) {
     if (status == RL_OK)
         status = rl_infer_broadcast(call);
     call->meta[0].dtype = call->compute = (rl_dtype)rl_arg_tensor(call, 0)->dtype;
-    return status;
+    return status == RL_OK ? rl_check_fits(call, 2, call->compute) : status;
 }
 PROGRAM(masked_fill, SELECT(x[1], x[2], x[0]))
 

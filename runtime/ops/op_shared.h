@@ -106,6 +106,9 @@ rl_status rl_infer_no_bool(rl_call *call);     /* sub, neg */
 rl_status rl_infer_no_float(rl_call *call);    /* bit operations */
 rl_status rl_infer_floats_only(rl_call *call); /* those whose integer form PyTorch does not have */
 
+/* Infers as broadcast; args[1] and args[2] are bounds, which are held within the range of an integer dtype. */
+rl_status rl_infer_bounds(rl_call *call);
+
 /* Samples that ops of one kind share ------------------------------------------------------------------------------ */
 
 extern const rl_sample rl_samples_real[];          /* one float tensor, any real number; integers too */

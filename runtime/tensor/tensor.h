@@ -99,8 +99,9 @@ char *rl_shape_text(int64_t ndim, const int64_t *shape, char *buffer);
 /* Dtypes
  * --------------------------------------------------------------------------------------------------------------- */
 
-rl_reg rl_dtype_reg(rl_dtype dtype);      /* the register that programs compute it in */
-bool rl_dtype_is_integer(rl_dtype dtype); /* bool is not */
+rl_reg rl_dtype_reg(rl_dtype dtype);                              /* the register that programs compute it in */
+void rl_dtype_range(rl_dtype dtype, int64_t *low, int64_t *high); /* of an integer dtype; of bool 0 and 1 */
+bool rl_dtype_is_integer(rl_dtype dtype);                         /* bool is not */
 /* PyTorch's rule for a result of several operands: those with dimensions before those without before numbers, a
  * higher category (bool < integer < float) before a lower. `default float` (f32) for a float number among integers. */
 rl_dtype rl_result_dtype(const rl_value *operands, int64_t count);
