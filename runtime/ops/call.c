@@ -269,6 +269,7 @@ static rl_status infer(rl_call *call) {
 static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
     rl_value args[RL_MAX_ARGS];
     memcpy(args, call->args, (size_t)schema->n_params * sizeof *args);
+    rl_error_context context = rl_error_enter(rl_call_name(call));
     rl_scope scope = rl_scope_begin();
     bool recording = rl_recording_;
     rl_recording_ = false;
@@ -283,6 +284,7 @@ static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
         status = rl_error_status(); /* of an op within, which lower did not look at */
     rl_recording_ = recording;
     rl_scope_end(scope);
+    rl_error_leave(&context);
     memcpy(call->args, args, (size_t)schema->n_params * sizeof *args);
     return status;
 }
@@ -290,7 +292,9 @@ static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
 static rl_status lower(rl_call *call, const rl_schema *schema) {
     uint32_t flags = call->op->flags;
     if (flags & RL_OP_VIEW) {
+        rl_error_context context = rl_error_enter(rl_call_name(call));
         rl_status status = call->op->lower(call);
+        rl_error_leave(&context);
         if (status != RL_OK)
             return status;
         rl_tensor *view = call->results[0] = rl_object_own(call->results[0]);
@@ -307,6 +311,7 @@ static rl_status lower(rl_call *call, const rl_schema *schema) {
 
 /* A composite's results are results of other ops: they move from its scope to the one around it. */
 static rl_status run_composite(rl_call *call, const rl_schema *schema) {
+    rl_error_context context = rl_error_enter(rl_call_name(call));
     rl_scope scope = rl_scope_begin();
     rl_status status = rl_error_status();
     if (call->inplace)
@@ -329,6 +334,7 @@ static rl_status run_composite(rl_call *call, const rl_schema *schema) {
             status = rl_error_status();
     if (own && call->list.data && rl_object_own(list_of(call->list)) == NULL)
         status = rl_error_status();
+    rl_error_leave(&context);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The named rules that ops infer their results by, and the checks that name op and argument. Any thread. */
+#include <stdio.h>
 #include <string.h>
 
 #include "ops/op.h"
@@ -27,6 +28,13 @@ rl_status rl_infer_view(rl_call *call) {
 
 /* Checks --------------------------------------------------------------------------------------------------------- */
 
+/* "self", or "tensors[2]" of a list. */
+#define ARG_TEXT 80
+static const char *element_name(const rl_call *call, int arg, bool list, int64_t k, char *out) {
+    snprintf(out, ARG_TEXT, list ? "%.40s[%lld]" : "%.40s", arg_name(call, arg), (long long)k);
+    return out;
+}
+
 static rl_status fail_devices(const rl_call *call, const char *a, const rl_device *a_device, const char *b,
                               const rl_device *b_device) {
     return rl_call_fail(call, RL_DEVICE_MISMATCH,
@@ -37,7 +45,7 @@ static rl_status fail_devices(const rl_call *call, const char *a, const rl_devic
 rl_status rl_check_same_device(const rl_call *call) {
     const rl_schema *schema = schema_of(call);
     const rl_device *first = NULL;
-    int first_arg = 0;
+    char name[ARG_TEXT], other[ARG_TEXT];
     for (uint32_t m = schema->tensors | schema->lists; m != 0; m &= m - 1) {
         int i = __builtin_ctz(m);
         const rl_value *v = &call->args[i];
@@ -48,10 +56,10 @@ rl_status rl_check_same_device(const rl_call *call) {
             const rl_device *device = tensors[k]->storage->device;
             if (first == NULL) {
                 first = device;
-                first_arg = i;
+                element_name(call, i, list, k, name);
             }
             if (device != first)
-                return fail_devices(call, arg_name(call, first_arg), first, arg_name(call, i), device);
+                return fail_devices(call, name, first, element_name(call, i, list, k, other), device);
         }
     }
     return RL_OK;

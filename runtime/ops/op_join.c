@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tensors put together, repeated, turned around. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -13,18 +14,20 @@ static bool is_passed_over(int64_t ndim, const int64_t *shape) {
     return ndim == 1 && shape[0] == 0;
 }
 
+/* A part has the sizes of the first, but along dim (-1: there too). */
 static rl_status check_part(const rl_call *call, const rl_tensor *first, int64_t i, const rl_tensor *part,
                             int64_t dim) {
     bool fits = part->ndim == first->ndim;
     for (int64_t d = 0; fits && d < first->ndim; d++)
         fits = d == dim || part->shape[d] == first->shape[d];
-    char want[RL_SHAPE_TEXT], have[RL_SHAPE_TEXT];
-    return fits
-               ? RL_OK
-               : rl_call_fail(call, RL_SHAPE_MISMATCH,
-                              "tensors[%lld] %s does not fit to %s: all sizes but that of dimension %lld must be equal",
-                              (long long)i, rl_shape_text(part->ndim, part->shape, have),
-                              rl_shape_text(first->ndim, first->shape, want), (long long)dim);
+    if (fits)
+        return RL_OK;
+    char want[RL_SHAPE_TEXT], have[RL_SHAPE_TEXT], but[48] = "";
+    if (dim >= 0)
+        snprintf(but, sizeof but, " but that of dimension %lld", (long long)dim);
+    return rl_call_fail(call, RL_SHAPE_MISMATCH, "tensors[%lld] %s does not fit to %s: all sizes%s must be equal",
+                        (long long)i, rl_shape_text(part->ndim, part->shape, have),
+                        rl_shape_text(first->ndim, first->shape, want), but);
 }
 
 static rl_status cat_infer(rl_call *call) {

@@ -74,19 +74,27 @@ rl_status rl_infer_no_bool(rl_call *call) {
     return status;
 }
 
+/* "self", or "self and other": the arguments that decide on the dtype. */
+static rl_status fail_dtype(const rl_call *call, const char *expected) {
+    const rl_schema *schema = &rl_schema_table[call->opcode];
+    uint32_t tensors = schema->tensors & ~call->op->as_is;
+    int first = __builtin_ctz(tensors);
+    const char *other = tensors & (tensors - 1) ? schema->params[__builtin_ctz(tensors & (tensors - 1))].name : NULL;
+    return rl_call_fail(call, RL_DTYPE_MISMATCH, "%s%s%s must be of %s, not %s", schema->params[first].name,
+                        other ? " and " : "", other ? other : "", expected, rl_dtype_name(call->compute));
+}
+
 rl_status rl_infer_no_float(rl_call *call) {
     rl_status status = rl_infer_broadcast(call);
     if (status == RL_OK && rl_dtype_is_float(call->compute))
-        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self and other must be of integer dtypes or bool, not %s",
-                            rl_dtype_name(call->compute));
+        return fail_dtype(call, "integer dtypes or bool");
     return status;
 }
 
 rl_status rl_infer_floats_only(rl_call *call) {
     rl_status status = rl_infer_broadcast(call);
     if (status == RL_OK && !rl_dtype_is_float(call->compute))
-        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self must be of a floating dtype, not %s",
-                            rl_dtype_name(call->compute));
+        return fail_dtype(call, "a floating dtype");
     return status;
 }
 
