@@ -81,6 +81,12 @@ rl_status rl_check_dtype_is(const rl_call *call, int arg, rl_dtype expected) {
                         rl_dtype_name(dtype));
 }
 
+rl_status rl_check_no_bool(const rl_call *call, int arg) {
+    if (rl_tensor_dtype(rl_arg_tensor(call, arg)) != RL_BOOL)
+        return RL_OK;
+    return rl_call_fail(call, RL_DTYPE_MISMATCH, "%s must not be bool", arg_name(call, arg));
+}
+
 rl_status rl_check_index_dtype(const rl_call *call, int arg) {
     rl_dtype dtype = rl_tensor_dtype(rl_arg_tensor(call, arg));
     if (dtype == RL_I32 || dtype == RL_I64)

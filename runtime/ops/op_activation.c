@@ -26,6 +26,7 @@ const rl_op_def rl_op_def_relu = {
 
 static const rl_sample threshold_samples[] = {{"f[3,4], 0, 1"},      {"f[], 0.5, -1"},  {"f[0,3], 0, 1"},
                                               {"f[5,7]t, 0.25, 20"}, {"f[33]s, -1, 0"}, {0}};
+static const rl_bad threshold_bad[] = {{"b[2], 0, 1", RL_DTYPE_MISMATCH, "self must not be bool"}, {0}};
 static const rl_sample threshold_backward_samples[] = {
     {"f[3,4], f[3,4], 0"}, {"f[], f[], 0.5"}, {"f[0,3], f[0,3], 0"}, {"f[5,7]t, f[5,7], 0.25"}, {0}};
 
@@ -34,10 +35,11 @@ const rl_op_def rl_op_def_threshold = {
     .doc = "y = self where self > threshold, else value",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0),
+    .infer = rl_infer_no_bool,
     .pointwise = threshold_program,
     .vjp = threshold_vjp,
     .samples = threshold_samples,
-    .bad = rl_bad_unary,
+    .bad = threshold_bad,
 };
 
 const rl_op_def rl_op_def_threshold_backward = {

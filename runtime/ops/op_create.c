@@ -56,8 +56,13 @@ PROGRAM(ones, rl_build_constant(b, COMPUTE, 1))
 
 static const rl_sample empty_samples[] = {
     {"[0, 3]"}, {"[0], dtype=int64"}, {0}}; /* with elements, there is no telling */
-static const rl_sample new_samples[] = {{"[3, 4]"},           {"[], dtype=int64"},       {"[0, 3]"},
-                                        {"[33], dtype=bool"}, {"[5, 7], dtype=float16"}, {0}};
+static const rl_sample new_samples[] = {{"[3, 4]"},
+                                        {"[], dtype=int64"},
+                                        {"[0, 3]"},
+                                        {"[33], dtype=bool"},
+                                        {"[5, 7], dtype=float16"},
+                                        {"[9223372036854775807, 0]"},
+                                        {0}};
 static const rl_bad new_bad[] = {{"[2, -1]", RL_INVALID_ARGUMENT, "-1"},
                                  {"[4611686018427387904, 4]", RL_INVALID_ARGUMENT, "overflow"},
                                  {"[1,1,1,1,1,1,1,1,1,1,1,1,1]", RL_INVALID_ARGUMENT, "13 dimensions"},

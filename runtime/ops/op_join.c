@@ -345,13 +345,17 @@ static rl_status roll_lower(rl_call *call) {
     if (dims.count == 0 && shifts.count == 1) {
         rl_tensor *flat = rl_reshape(self, RL_DIMS(-1));
         y = flat ? rl_reshape(rolled(flat, shifts.data[0], 0), rl_shape_of(self)) : NULL;
-    } else if (dims.count != shifts.count) {
-        return rl_call_fail(call, RL_INVALID_ARGUMENT, "shifts has %lld numbers and dims %lld: as many are needed",
+    } else if (dims.count != shifts.count || shifts.count == 0) {
+        return rl_call_fail(call, RL_INVALID_ARGUMENT,
+                            "shifts has %lld numbers and dims %lld: as many are needed, at least one",
                             (long long)shifts.count, (long long)dims.count);
+    } else if (self->ndim == 0) {
+        return rl_call_fail(call, RL_INDEX_OUT_OF_RANGE, "dims has %lld numbers and self no dimensions",
+                            (long long)dims.count);
     }
     for (int64_t i = 0; i < dims.count && y != NULL; i++) {
         int64_t dim = rl_wrap_dim(rl_call_name(call), dims.data[i], self->ndim);
-        y = dim < 0 || self->ndim == 0 ? y : rolled(y, shifts.data[i], dim);
+        y = dim < 0 ? y : rolled(y, shifts.data[i], dim);
     }
     if (!rl_failed())
         call->results[0] = y == self ? rl_clone(self) : y;
@@ -366,7 +370,9 @@ static const rl_sample roll_samples[] = {{"n[3,4], 1"},
                                          {"n[33]s, 40, 0"},
                                          {"n[3], 3, 0"},
                                          {0}};
-static const rl_bad roll_bad[] = {{"f[2,3], [1,2], [0]", RL_INVALID_ARGUMENT, "shifts has 2 numbers and dims 1"},
+static const rl_bad roll_bad[] = {{"f[], 1, 0", RL_INDEX_OUT_OF_RANGE, "self no dimensions"},
+                                  {"f[2], [], []", RL_INVALID_ARGUMENT, "at least one"},
+                                  {"f[2,3], [1,2], [0]", RL_INVALID_ARGUMENT, "shifts has 2 numbers and dims 1"},
                                   {"f[2,3], 1, 2", RL_INDEX_OUT_OF_RANGE, "dim 2 is out of range"},
                                   {0}};
 

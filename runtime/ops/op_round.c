@@ -18,30 +18,36 @@ const rl_op_def rl_op_def_floor = {
     .schema = "floor(Tensor self) -> Tensor",
     .doc = "y = self rounded toward minus infinity",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = floor_program,
     .vjp = rl_vjp_zero,
     .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 const rl_op_def rl_op_def_ceil = {
     .schema = "ceil(Tensor self) -> Tensor",
     .doc = "y = self rounded toward plus infinity",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = ceil_program,
     .vjp = rl_vjp_zero,
     .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 const rl_op_def rl_op_def_trunc = {
     .schema = "trunc(Tensor self) -> Tensor",
     .doc = "y = self rounded toward zero",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = trunc_program,
     .vjp = rl_vjp_zero,
     .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static const rl_bad frac_bad[] = {{"i64[2]", RL_DTYPE_MISMATCH, "floating"}, {0}};
@@ -80,11 +86,13 @@ const rl_op_def rl_op_def_round = {
     .schema = "round(Tensor self, *, int decimals=0) -> Tensor",
     .doc = "y = self rounded to so many decimals, ties to even",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = round_program,
     .variant = round_variant,
     .vjp = rl_vjp_zero,
     .samples = round_samples,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 /* clamp -------------------------------------------------------------------------------------------------------------
