@@ -14,6 +14,11 @@ RUSHLIGHT_SIM_FAIL=launch:2000 expect 1 'does not conform' "$rushlight" check --
 for what in launch:20000+ copy:20000+ sync:20000+; do # deep within the runtime's part
     RUSHLIGHT_SIM_FAIL=$what expect 1 'does not conform' "$rushlight" check "$root/sim/rushlight_backend_sim.so"
 done
+for plugin in 'no_table gave RL_OK and no table' 'query_is_silent gave status 99: and no reason' \
+    'query_fails only on Tuesdays'; do
+    expect 1 "rl_backend_query gave.*${plugin#* gave}|${plugin#* }" "$rushlight" check \
+        "$build/lib/test_plugins/rushlight_backend_${plugin%% *}.so"
+done
 expect 1 'ELF' "$rushlight" check "$source/README.md"
 head -c 2000 "$root/sim/rushlight_backend_sim.so" >"$root/cut.so"
 expect 1 'truncated' "$rushlight" check "$root/cut.so"
