@@ -3,6 +3,21 @@
 # share/rushlight/sdk/ (what a plugin is built from), CMake package and pkg-config file.
 include(CMakePackageConfigHelpers)
 
+# Libraries that `./dev setup` unpacked below .deps/, for want of the rights to install them, go into the tree too, so that
+# it can be moved: beside the backends, where librushlight looks first.
+set(private_libraries "")
+foreach(library ${ZLIB_LIBRARIES} ${CJSON_LIBRARY})
+  cmake_path(IS_PREFIX PROJECT_SOURCE_DIR "${library}" NORMALIZE private)
+  if(private)
+    file(GLOB names "${library}.*") # libcjson.so.1 and what it points to
+    list(APPEND private_libraries ${names})
+  endif()
+endforeach()
+if(private_libraries)
+  install(FILES ${private_libraries} DESTINATION ${CMAKE_INSTALL_LIBDIR}/rushlight)
+  set_target_properties(rushlight PROPERTIES INSTALL_RPATH "$ORIGIN/rushlight")
+endif()
+
 install(TARGETS rushlight EXPORT rushlight-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET rushlight_command)
   install(TARGETS rushlight_command DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -12,7 +12,7 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
 endif()
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
-set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON) # libraries below .deps/ are found from the install tree too
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON) # libraries outside of the system's folders are found again
 
 add_library(rushlight_flags INTERFACE)
 target_compile_definitions(rushlight_flags INTERFACE _GNU_SOURCE)
@@ -49,7 +49,7 @@ function(rushlight_test name)
     return()
   endif()
   add_executable(test_${name} ${arg_SOURCES})
-  target_link_libraries(test_${name} PRIVATE rushlight_flags ${arg_LINK} cmocka)
+  target_link_libraries(test_${name} PRIVATE rushlight_flags ${arg_LINK} cmocka::cmocka)
   target_compile_definitions(test_${name} PRIVATE TEST_BINARY_DIR="${PROJECT_BINARY_DIR}"
                              TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND test_${name})

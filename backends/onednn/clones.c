@@ -37,7 +37,7 @@ static const struct clone {
 #define N_CLONES (int)(sizeof clones / sizeof clones[0])
 
 const od_kernels *od_pick_kernels(const char **out_reason) {
-    const char *wanted = getenv("RUSHLIGHT_ONEDNN_ISA");
+    const char *wanted = secure_getenv("RUSHLIGHT_ONEDNN_ISA");
     const int any = wanted == NULL || *wanted == '\0';
 #ifdef OD_X86_CLONES
     __builtin_cpu_init();

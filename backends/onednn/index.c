@@ -27,13 +27,11 @@ typedef struct gather {
     int64_t bytes, step; /* of an element; along dim of in */
     int64_t rows, per_unit;
     _Atomic(int) failed;
-    _Atomic(int64_t) bad;
 } gather;
 
 static inline int is_good(gather *self, int64_t index) {
     if (index >= 0 && index < self->args->dim_size)
         return 1;
-    atomic_store(&self->bad, index);
     atomic_store(&self->failed, 1);
     return 0;
 }
@@ -120,15 +118,14 @@ rl_status od_gather(rl_backend_stream *stream, const rl_gather_args *args) {
     od_run(od_threads(units, (double)self.space.count), units, gather_unit, &self);
     if (!self.failed)
         return RL_OK;
-    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "gather: index %lld is out of range for dimension %d of size %lld",
-                         (long long)self.bad, args->dim, (long long)args->dim_size);
+    return rl_kernel_fail_index(od_host, "gather", &args->index, args->index_dtype, args->ndim, args->shape,
+                                args->dim_size);
 }
 
 /* Scatter -------------------------------------------------------------------------------------------------------- */
 
 /* Rows of the last dimension in row-major order; SET moves elements of any dtype, ADD is for f32. */
-static void scatter_row(const rl_scatter_args *args, const char *in, const char *at, char *out, int64_t n,
-                        int64_t *bad) {
+static void scatter_row(const rl_scatter_args *args, const char *in, const char *at, char *out, int64_t n, int *bad) {
     const int64_t last = args->ndim - 1, bytes = od_dtype_bytes((rl_dtype)args->dtype);
     const int wide = args->index_dtype == RL_I64, add = args->mode == RL_SCATTER_ADD;
     const int64_t step = args->out.stride[args->dim] * bytes, si = args->index.stride[last] * (wide ? 8 : 4);
@@ -136,7 +133,7 @@ static void scatter_row(const rl_scatter_args *args, const char *in, const char 
     if (si == 0 && args->dim != last && sn == bytes && so == bytes) {
         const int64_t to = index_at(at, wide);
         if (to < 0 || to >= args->dim_size)
-            *bad = to;
+            *bad = 1;
         else if (add)
             od_chosen->step[RL_INSN_ADD][RL_REG_F32](out + to * step, out + to * step, in, NULL, n);
         else
@@ -146,7 +143,7 @@ static void scatter_row(const rl_scatter_args *args, const char *in, const char 
     for (int64_t i = 0; i < n; i++, in += sn, at += si, out += so) {
         const int64_t to = index_at(at, wide);
         if (to < 0 || to >= args->dim_size)
-            *bad = to;
+            *bad = 1;
         else if (add)
             *(float *)(void *)(out + to * step) += *(const float *)(const void *)in;
         else
@@ -157,7 +154,8 @@ static void scatter_row(const rl_scatter_args *args, const char *in, const char 
 static rl_status scatter_slice(const rl_host *host, const void *what) {
     const rl_scatter_args *args = what;
     const int64_t bytes = od_dtype_bytes((rl_dtype)args->dtype), last = args->ndim - 1;
-    int64_t rows = 1, bad = 0, still[RL_MAX_DIMS];
+    int64_t rows = 1, still[RL_MAX_DIMS];
+    int bad = 0;
     memcpy(still, args->out.stride, sizeof still);
     if (args->ndim == 0)
         return rl_kernel_scatter(host, args);
@@ -177,10 +175,9 @@ static rl_status scatter_slice(const rl_host *host, const void *what) {
                     od_address(&args->index) + at * (args->index_dtype == RL_I64 ? 8 : 4),
                     od_address(&args->out) + out * bytes, args->shape[last], &bad);
     }
-    if (bad == 0)
+    if (!bad)
         return RL_OK;
-    return host->fail(RL_INDEX_OUT_OF_RANGE, "scatter: index %lld is out of range for dimension %d of size %lld",
-                      (long long)bad, args->dim, (long long)args->dim_size);
+    return host->fail(RL_INDEX_OUT_OF_RANGE, "scatter: index out of range");
 }
 
 static rl_status plain_scatter(const rl_host *host, const void *args) {
@@ -194,5 +191,8 @@ rl_status od_scatter(rl_backend_stream *stream, const rl_scatter_args *args) {
     const int quick =
         args->dim_size > 0 && (args->mode == RL_SCATTER_SET || (args->mode == RL_SCATTER_ADD && args->dtype == RL_F32));
     (void)stream;
-    return od_slice(&how, args, each, quick ? 1.0 : 20.0, quick ? scatter_slice : plain_scatter);
+    const rl_status status = od_slice(&how, args, each, quick ? 1.0 : 20.0, quick ? scatter_slice : plain_scatter);
+    return status != RL_INDEX_OUT_OF_RANGE ? status
+                                           : rl_kernel_fail_index(od_host, "scatter", &args->index, args->index_dtype,
+                                                                  args->ndim, args->shape, args->dim_size);
 }

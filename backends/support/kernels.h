@@ -26,6 +26,9 @@ rl_status rl_kernel_reduce(const rl_host *host, const rl_reduce_args *args);
 rl_status rl_kernel_matmul(const rl_host *host, const rl_matmul_args *args);
 rl_status rl_kernel_gather(const rl_host *host, const rl_gather_args *args);
 rl_status rl_kernel_scatter(const rl_host *host, const rl_scatter_args *args);
+/* Fails as these two do, with the first bad index in row-major order: for those who only know that there is one. */
+rl_status rl_kernel_fail_index(const rl_host *host, const char *kernel, const rl_operand *index, uint32_t index_dtype,
+                               int64_t ndim, const int64_t *shape, int64_t size);
 rl_status rl_kernel_scan(const rl_host *host, const rl_scan_args *args);
 rl_status rl_kernel_sort(const rl_host *host, const rl_sort_args *args);
 rl_status rl_kernel_softmax(const rl_host *host, const rl_softmax_args *args);

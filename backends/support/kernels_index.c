@@ -29,11 +29,25 @@ static int check(bad_index *self, int64_t index, int64_t size) {
     return 0;
 }
 
-static rl_status result(const rl_host *host, const char *kernel, const bad_index *bad, int dim, int64_t size) {
+/* Not in which dimension: the caller's are other ones, before they were ordered and merged. */
+static rl_status result(const rl_host *host, const char *kernel, const bad_index *bad, int64_t size) {
     if (!bad->found)
         return RL_OK;
-    return host->fail(RL_INDEX_OUT_OF_RANGE, "%s: index %lld is out of range for dimension %d of size %lld", kernel,
-                      (long long)bad->value, dim, (long long)size);
+    return host->fail(RL_INDEX_OUT_OF_RANGE, "%s: index %lld is out of range for size %lld", kernel,
+                      (long long)bad->value, (long long)size);
+}
+
+rl_status rl_kernel_fail_index(const rl_host *host, const char *kernel, const rl_operand *index, uint32_t index_dtype,
+                               int64_t ndim, const int64_t *shape, int64_t size) {
+    bad_index bad = {0};
+    int64_t at[RL_MAX_DIMS] = {0};
+    size_t bytes = rl_interp_dtype_bytes(index_dtype);
+    do
+        (void)check(&bad, index_at(index_dtype, rl_at(index, bytes, ndim, at, 0)), size);
+    while (!bad.found && rl_next_index(ndim, shape, 0, at));
+    return bad.found ? result(host, kernel, &bad, size)
+                     : host->fail(RL_INDEX_OUT_OF_RANGE, "%s: an index is out of range for size %lld", kernel,
+                                  (long long)size);
 }
 
 static rl_status check_dtypes(const rl_host *host, const char *kernel, uint32_t dtype, uint32_t index_dtype) {
@@ -112,7 +126,7 @@ rl_status rl_kernel_gather(const rl_host *host, const rl_gather_args *args) {
     } else {
         gather_elements(args, bytes, &bad);
     }
-    return result(host, "gather", &bad, args->dim, args->dim_size);
+    return result(host, "gather", &bad, args->dim_size);
 }
 
 /* Scatter ------------------------------------------------------------------------------------------------------ */
@@ -197,5 +211,5 @@ rl_status rl_kernel_scatter(const rl_host *host, const rl_scatter_args *args) {
         return host->fail(RL_UNSUPPORTED, "scatter: mode %u is not known to this backend", (unsigned)args->mode);
     if (rl_numel(args->ndim, args->shape))
         scatter_elements(args, rl_interp_dtype_bytes(args->dtype), &bad);
-    return result(host, "scatter", &bad, args->dim, args->dim_size);
+    return result(host, "scatter", &bad, args->dim_size);
 }

@@ -12,9 +12,9 @@ static int run_check(int argc, char **argv);
 const command command_check = {
     "check", "how far a backend keeps the plugin ABI",
     "usage: rushlight check [--verbose] [--abi-only] PATH.so|NAME\n\n"
-    "Runs the conformance suite against the backend in PATH.so, or the one that was found under NAME: lifecycle, "
-    "memory, streams and events, errors, every\n"
-    "primitive with guard zones around every buffer, every op, gradcheck and lockstep, all against the reference.\n"
+    "Runs the conformance suite against the backend in PATH.so, or the one that was found under NAME:\n"
+    "lifecycle, memory, streams and events, errors, every primitive with guard zones around every buffer,\n"
+    "every op, gradcheck and lockstep, all against the reference.\n"
     "Prints what fails, a table (sections by dtypes) and a score. Status 0 where all passed.\n\n"
     "  --verbose    name every check\n"
     "  --abi-only   only what speaks to the backend's table, nothing through the runtime\n",

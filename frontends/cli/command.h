@@ -77,7 +77,6 @@ typedef struct train_options {
 } train_options;
 
 typedef struct train_result {
-    int64_t epochs;        /* that were completed */
     int64_t images;        /* trained on */
     int64_t epoch_images;  /* of the training set */
     double seconds;        /* of training alone */
@@ -85,6 +84,8 @@ typedef struct train_result {
     bool interrupted;
 } train_result;
 
+/* Passes over the training set, a part of the last where time or Ctrl-C ended it. */
+double epochs_trained(const train_result *self);
 /* Of training alone; NaN where there was none. */
 double images_per_second(const train_result *self);
 

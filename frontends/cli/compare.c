@@ -61,7 +61,7 @@ static void print_table(const row *rows, int count) {
             continue;
         }
         printf("%-12s %12.0f %9.2f", rl_device_name(r->device), images_per_second(&r->trained),
-               (double)r->trained.images / (double)r->trained.epoch_images);
+               epochs_trained(&r->trained));
         if (isnan(r->trained.accuracy))
             printf("%12s", "-");
         else
@@ -82,7 +82,8 @@ static void print_table_json(const row *rows, int count) {
         printf(", \"failure\": ");
         print_json_string(stdout, r->failure);
         print_json_number(stdout, "images_per_second", images_per_second(&r->trained), "%.1f");
-        printf(", \"images\": %lld, \"epochs\": %lld", (long long)r->trained.images, (long long)r->trained.epochs);
+        printf(", \"images\": %lld", (long long)r->trained.images);
+        print_json_number(stdout, "epochs", epochs_trained(&r->trained), "%.6g");
         print_json_number(stdout, "accuracy", r->trained.accuracy, "%.4f");
         printf(", \"points\": %d", r->apart.points);
         print_json_number(stdout, "loss_difference", r->apart.loss, "%.3e");
@@ -141,9 +142,9 @@ static int run_compare(int argc, char **argv) {
 const command command_compare = {
     "compare", "the same training on several devices, in one table",
     "usage: rushlight compare fashion-mnist [options]\n\n"
-    "Trains the same network on each device, then runs lockstep against ref: from ref's own state at steps 0, 10, 20, "
-    "...\n"
-    "one step on the device, and how far its loss (relative) and its gradients (relative, in norm) are from ref's.\n\n"
+    "Trains the same network on each device, then runs lockstep against ref: from ref's own state at steps\n"
+    "0, 10, 20 ... one step on the device, and how far its loss (relative) and its gradients (relative, in\n"
+    "norm) are from ref's.\n\n"
     "  --devices A,B   or all: every usable device but sim, which is there when named (all)\n"
     "  --seconds X     of training on each device at most (45; 0: no limit); the table says how many epochs that were\n"
     "  --points N      of lockstep (4), --every N steps (10)\n"

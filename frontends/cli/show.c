@@ -160,10 +160,9 @@ static int run_devices(int argc, char **argv) {
 const command command_devices = {
     "devices", "the devices, and what became of each backend",
     "usage: rushlight devices [--json]\n\n"
-    "Loads and probes every backend and prints the devices, the default first marked, then the load report: how far "
-    "each\n"
-    "candidate got (found, dlopen, symbol, abi, init, devices, usable), why no further, and what to do about it.\n"
-    "Fails when RUSHLIGHT_DEVICE names a device that cannot be had.\n\n"
+    "Loads and probes every backend and prints the devices, the default first marked, then the load report:\n"
+    "how far each candidate got (found, dlopen, symbol, abi, init, devices, usable), why no further, and what to\n"
+    "do about it. Fails when RUSHLIGHT_DEVICE names a device that cannot be had.\n\n"
     "  --json    the same for programs\n",
     run_devices};
 
@@ -220,10 +219,11 @@ static int run_ops(int argc, char **argv) {
     }
     if (json)
         printf("\n]\n");
-    else if (!shown) {
+    if (!shown) {
         fprintf(stderr, "rushlight ops: no op's name contains '%.60s'\n", pattern ? pattern : "");
         return EXIT_FAILED;
-    } else if (!pattern) {
+    }
+    if (!pattern && !json) {
         printf(
             "\n%d ops; `rushlight ops NAME` shows schemas. Primitives that every backend has: map reduce matmul gather "
             "scatter scan sort.\n",
@@ -257,5 +257,9 @@ static int run_env(int argc, char **argv) {
     return EXIT_OK;
 }
 
-const command command_env = {"env", "the environment variables, with their meaning and value",
-                             "usage: rushlight env\n\nPrints every variable that Rushlight reads.\n", run_env};
+const command command_env = {
+    "env", "the environment variables, with their meaning and value",
+    "usage: rushlight env\n\n"
+    "Prints every variable that Rushlight and its backends read; sim, and backends by others,\n"
+    "describe theirs in their own READMEs.\n",
+    run_env};

@@ -80,6 +80,9 @@ typedef struct training {
     train_result *result;
 } training;
 
+double epochs_trained(const train_result *self) {
+    return self->epoch_images > 0 ? (double)self->images / (double)self->epoch_images : 0.0;
+}
 double images_per_second(const train_result *self) {
     return self->seconds > 0.0 ? (double)self->images / self->seconds : (double)NAN;
 }
@@ -153,8 +156,6 @@ static rl_status train_epoch(training *self, int64_t epoch) {
         return rl_error_status();
     self->result->loss = done ? rl_item(loss_sum) / (double)done : (double)NAN; /* waits for the device */
     self->result->seconds += seconds_now() - started;
-    if (done == batches)
-        self->result->epochs++;
     return rl_error_status();
 }
 
@@ -167,7 +168,7 @@ static rl_status train_epochs(training *self) {
         self->result->accuracy = accuracy(self);
         if (!self->options->quiet && !rl_failed()) {
             fprintf(self->options->json ? stderr : stdout,
-                    "epoch %lld  loss %.4f  test accuracy %.2f %%  %.0f images/s\n", (long long)epoch + 1,
+                    "epoch %.4g  loss %.4f  test accuracy %.2f %%  %.0f images/s\n", epochs_trained(self->result),
                     self->result->loss, 100.0 * self->result->accuracy, images_per_second(self->result));
             fflush(stdout);
         }
@@ -220,12 +221,15 @@ static void print_result_json(const train_options *options, rl_device *device, c
     print_json_string(stdout, options->model);
     printf(", \"device\": ");
     print_json_string(stdout, rl_device_name(device));
-    printf(", \"epochs\": %lld, \"images\": %lld, \"seconds\": %.3f", (long long)r->epochs, (long long)r->images,
-           r->seconds);
+    print_json_number(stdout, "epochs", epochs_trained(r), "%.6g");
+    printf(", \"images\": %lld, \"seconds\": %.3f", (long long)r->images, r->seconds);
     print_json_number(stdout, "images_per_second", images_per_second(r), "%.1f");
     print_json_number(stdout, "loss", r->loss, "%.6f");
     print_json_number(stdout, "accuracy", r->accuracy, "%.4f");
-    printf(", \"interrupted\": %s}\n", r->interrupted ? "true" : "false");
+    printf(", \"interrupted\": %s, \"saved\": ", r->interrupted ? "true" : "false");
+    if (options->save)
+        print_json_string(stdout, options->save);
+    printf("%s}\n", options->save ? "" : "null");
 }
 
 static int run_train(int argc, char **argv) {
@@ -260,9 +264,9 @@ static int run_train(int argc, char **argv) {
         return report_error();
     if (o.json)
         print_result_json(&o, device, &result);
-    else if (result.interrupted)
-        printf("interrupted after %lld epochs%s%s\n", (long long)result.epochs, o.save ? "; saved to " : "",
-               o.save ? o.save : "");
+    if (result.interrupted)
+        fprintf(o.json ? stderr : stdout, "interrupted after %.4g epochs%s%s\n", epochs_trained(&result),
+                o.save ? "; saved to " : "", o.save ? o.save : "");
     return result.interrupted ? EXIT_INTERRUPTED : EXIT_OK;
 }
 
@@ -281,6 +285,6 @@ const command command_train = {
     "  --save FILE     write the weights as safetensors at the end, the optimizer's state to FILE.optimizer\n"
     "  --load FILE     begin with weights (and state) from there\n"
     "  --json          one line of JSON at the end; progress goes to stderr\n\n"
-    "Ctrl-C ends after the step in progress, saves where --save is given, and leaves with status 130; twice: at "
-    "once.\n",
+    "Ctrl-C ends after the step in progress, saves where --save is given, and leaves with status 130; twice:\n"
+    "at once. An epoch that time or Ctrl-C ends is counted as the part of it that was trained.\n",
     run_train};

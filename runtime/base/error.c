@@ -50,12 +50,36 @@ const char *rl_error_text(void) {
     return rl_thread_.error_text ? rl_thread_.error_text : "";
 }
 
-void rl_error_clear(void) {
-    rl_thread *t = &rl_thread_;
+static void forget(rl_thread *t) {
     if (t->error_text != t->error_room)
         rl_free(t->error_text);
     t->error_text = NULL;
     t->error_status = RL_OK;
+}
+
+void rl_error_clear(void) {
+    rl_thread *t = &rl_thread_;
+    forget(t);
+    t->error_op = t->error_about = NULL; /* a handler may have left the op by a jump */
+}
+
+rl_error_context rl_error_enter(const char *op) {
+    rl_thread *t = &rl_thread_;
+    rl_error_context before = {t->error_op, t->error_about};
+    if (t->error_op == NULL)
+        t->error_op = op;
+    return before;
+}
+
+void rl_error_leave(rl_error_context *before) {
+    rl_thread_.error_op = before->op;
+    rl_thread_.error_about = before->about;
+}
+
+void rl_error_about(const char *op, const char *argument) {
+    rl_thread *t = &rl_thread_;
+    if (t->error_op != NULL && strcmp(t->error_op, op) == 0)
+        t->error_about = argument;
 }
 
 const char *rl_status_text(rl_status status) {
@@ -78,26 +102,48 @@ static void mark_cut(char *room) {
     memcpy(room + end, "...", 4);
 }
 
+/* Whether the sentence begins with "OP: ". */
+static bool names(const char *sentence, const char *op) {
+    size_t length = strlen(op);
+    return strncmp(sentence, op, length) == 0 && sentence[length] == ':';
+}
+
+/* Writes the sentence, after "OP: " or "OP: ARGUMENT: " where `lead`. Returns its whole length, or less than 0. */
+static int write_sentence(char *room, size_t size, bool lead, const char *format, va_list args) {
+    const rl_thread *t = &rl_thread_;
+    int before = 0;
+    if (lead)
+        before = snprintf(room, size, t->error_about ? "%s: %s: " : "%s: ", t->error_op, t->error_about);
+    size_t taken = (size_t)before < size ? (size_t)before : size;
+    int length = vsnprintf(room + taken, size - taken, format, args);
+    return length < 0 ? length : before + length;
+}
+
 rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
     rl_thread *t = &rl_thread_;
     if (t->error_status != RL_OK)
         return t->error_status;
     rl_locale_scope locale = rl_locale_begin();
-    va_list again;
+    va_list again, once_more;
     va_copy(again, args);
-    int length = vsnprintf(t->error_room, RL_ERROR_ROOM, format, args);
+    va_copy(once_more, args);
+    int length = write_sentence(t->error_room, RL_ERROR_ROOM, false, format, args);
+    bool lead = length >= 0 && t->error_op != NULL && !names(t->error_room, t->error_op);
+    if (lead)
+        length = write_sentence(t->error_room, RL_ERROR_ROOM, true, format, again);
     t->error_text = t->error_room;
     if (length < 0) {
         snprintf(t->error_room, RL_ERROR_ROOM, "%s", rl_status_text(status));
     } else if (length >= RL_ERROR_ROOM) {
         char *block = rl_thread_register() ? rl_alloc_quiet((size_t)length + 1) : NULL;
         if (block) {
-            vsnprintf(block, (size_t)length + 1, format, again);
+            write_sentence(block, (size_t)length + 1, lead, format, once_more);
             t->error_text = block;
         } else {
             mark_cut(t->error_room);
         }
     }
+    va_end(once_more);
     va_end(again);
     rl_locale_end(&locale);
     t->error_status = status == RL_OK ? RL_INTERNAL : status;
@@ -138,7 +184,7 @@ rl_status rl_error_pop(rl_error_state *saved, char **out_text) {
     rl_status status = t->error_status;
     if (out_text)
         *out_text = take_text(t);
-    rl_error_clear();
+    forget(t);
     t->error_status = saved->status;
     t->error_text = saved->text;
     if (saved->status != RL_OK && !saved->text) {

@@ -21,6 +21,20 @@ rl_status rl_fail_va(rl_status status, const char *format, va_list args);
 /* The same for functions that return an object. */
 #define rl_fail_null(...) ((void)rl_fail(__VA_ARGS__), NULL)
 
+/* What the user called, while it calls others: a sentence that one of these fails with begins with its name, "OP:
+ * inner:
+ * ...". The outermost stays; NAME lives as long as the program. Given back to rl_error_leave when the call ends. */
+typedef struct rl_error_context {
+    const char *op, *about;
+} rl_error_context;
+rl_error_context rl_error_enter(const char *op);
+void rl_error_leave(rl_error_context *before);
+/* From now on it is this argument of op that the sentences are about: "OP: ARGUMENT: inner: ...". NULL: none again.
+ * Nothing where it was not op that the user called. */
+void rl_error_about(const char *op, const char *argument);
+#define RL_WITHIN(name)                                                                                                \
+    rl_error_context rl_within_ __attribute__((cleanup(rl_error_leave), unused)) = rl_error_enter(name)
+
 /* The thread's error set aside, so that work in between starts clean (the loader's attempts, finalizers). */
 typedef struct rl_error_state {
     rl_status status;

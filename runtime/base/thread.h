@@ -29,6 +29,7 @@ typedef struct rl_thread {
     rl_status error_status;
     uint32_t attempts; /* rl_error_push without rl_error_pop: errors are then nobody's but the pusher's */
     char *error_text;  /* NULL, error_room or a block of its own */
+    const char *error_op, *error_about; /* what the caller called, and which argument of it is at work; or NULL */
     /* object.c */
     bool registered;  /* rl_thread_end will be called */
     uint32_t barrier; /* scopes[0 .. barrier) cannot be ended now */

@@ -277,9 +277,16 @@ bool rl_loader_next2(rl_loader *self, rl_tensor **out_input, rl_tensor **out_tar
     rl_tensor *fields[RL_DATASET_FIELDS] = {NULL};
     if (rl_failed())
         return false;
-    if (!self || self->dataset->n_fields != 2 || !out_input || !out_target) {
+    if (!self || !out_input || !out_target) {
+        (void)rl_fail(RL_INVALID_ARGUMENT, "loader_next2: %s is NULL",
+                      !self        ? "the loader"
+                      : !out_input ? "out_input"
+                                   : "out_target");
+        return false;
+    }
+    if (self->dataset->n_fields != 2) {
         (void)rl_fail(RL_INVALID_ARGUMENT, "loader_next2: expected a dataset of two fields, got %lld",
-                      self ? (long long)self->dataset->n_fields : 0LL);
+                      (long long)self->dataset->n_fields);
         return false;
     }
     if (!rl_loader_next(self, fields))

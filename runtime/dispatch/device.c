@@ -143,6 +143,14 @@ rl_status rl_device_result(rl_device *self, const char *op, rl_status status) {
     return rl_fail(status, "%s: on %s: %s", op, self->name, *sentence ? sentence : rl_status_text(status));
 }
 
+rl_status rl_device_bad_index(rl_device *self, const char *op, int64_t dim) {
+    const char *sentence = rl_host_sentence(), *kernel = strstr(sentence, ": ");
+    if (*sentence == '\0')
+        return rl_device_result(self, op, RL_INDEX_OUT_OF_RANGE);
+    return rl_fail(RL_INDEX_OUT_OF_RANGE, "%s: %s of dimension %lld, on %s", op, kernel ? kernel + 2 : sentence,
+                   (long long)dim, self->name);
+}
+
 static _Atomic(uint64_t) host_ops;
 
 rl_status rl_note_host_op(const char *op, rl_device *device) {

@@ -43,5 +43,7 @@ void rl_storage_used(rl_storage *storage);
 
 /* Turns what a backend returned into this thread's error: "OP: on DEVICE: sentence of the backend". RL_OK passes. */
 rl_status rl_device_result(rl_device *self, const char *op, rl_status status);
+/* The same for RL_INDEX_OUT_OF_RANGE of gather and scatter, of the caller's dimension `dim`. */
+rl_status rl_device_bad_index(rl_device *self, const char *op, int64_t dim);
 
 #endif

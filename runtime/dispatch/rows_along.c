@@ -25,6 +25,14 @@ static int64_t size_along(const rl_tensor *self, int64_t dim) {
     return self->ndim > 0 ? self->shape[dim] : 1;
 }
 
+/* After gather and scatter: a bad index is told with the caller's dimension, which the backend does not know. */
+static rl_status leave(rl_device *device, rl_backend_stream *stream, const char *op, rl_status status, int64_t dim) {
+    if (status != RL_INDEX_OUT_OF_RANGE)
+        return rl_row_leave(device, stream, op, status);
+    rl_device_stream_leave(device, stream);
+    return rl_device_bad_index(device, op, dim);
+}
+
 rl_status rl_row_gather(const char *op, rl_tensor *self, int64_t dim, rl_tensor *index, rl_tensor *out) {
     assert(self->ndim == out->ndim && index->ndim == out->ndim && self->dtype == out->dtype);
     if (out->numel == 0)
@@ -51,7 +59,7 @@ rl_status rl_row_gather(const char *op, rl_tensor *self, int64_t dim, rl_tensor 
         memcpy(args.shape, layout.shape, sizeof args.shape);
         rl_row_uses(device, tensors, 3);
         rl_backend_stream *stream = rl_device_stream_enter(device);
-        status = rl_row_leave(device, stream, op, device->api.gather(stream, &args));
+        status = leave(device, stream, op, device->api.gather(stream, &args), dim);
     }
     rl_temps_release(&temps);
     return status;
@@ -85,7 +93,7 @@ rl_status rl_row_scatter(const char *op, rl_tensor *out, int64_t dim, rl_tensor 
         memcpy(args.shape, layout.shape, sizeof args.shape);
         rl_row_uses(device, tensors, 3);
         rl_backend_stream *stream = rl_device_stream_enter(device);
-        status = rl_row_leave(device, stream, op, device->api.scatter(stream, &args));
+        status = leave(device, stream, op, device->api.scatter(stream, &args), dim);
     }
     rl_temps_release(&temps);
     return status;

@@ -59,6 +59,7 @@ static rl_module *linear_new(const rl_module_class *klass, int64_t in, int64_t o
     l->out = out;
     bound = in > 0 ? 1.0 / sqrt((double)in) : 0.0;
     RL_SCOPE();
+    RL_WITHIN("linear");
     l->weight = rl_empty(RL_DIMS(out, in), .dtype = options.dtype, .device = options.device);
     rl_init_kaiming_uniform(l->weight, sqrt(5.0));
     rl_module_add_parameter(self, "weight", l->weight);

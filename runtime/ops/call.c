@@ -275,6 +275,7 @@ static rl_status infer(rl_call *call) {
 static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
     rl_value args[RL_MAX_ARGS];
     memcpy(args, call->args, (size_t)schema->n_params * sizeof *args);
+    rl_error_context context = rl_error_enter(rl_call_name(call));
     rl_scope scope = rl_scope_begin();
     bool recording = rl_recording_, autocasting = rl_autocasting_;
     rl_recording_ = rl_autocasting_ = false;
@@ -290,6 +291,7 @@ static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
     rl_recording_ = recording;
     rl_autocasting_ = autocasting;
     rl_scope_end(scope);
+    rl_error_leave(&context);
     memcpy(call->args, args, (size_t)schema->n_params * sizeof *args);
     return status;
 }
@@ -297,7 +299,9 @@ static rl_status lower_in_scope(rl_call *call, const rl_schema *schema) {
 static rl_status lower(rl_call *call, const rl_schema *schema) {
     uint32_t flags = call->op->flags;
     if (flags & RL_OP_VIEW) {
+        rl_error_context context = rl_error_enter(rl_call_name(call));
         rl_status status = call->op->lower(call);
+        rl_error_leave(&context);
         if (status != RL_OK)
             return status;
         rl_tensor *view = call->results[0] = rl_object_own(call->results[0]);
@@ -316,6 +320,7 @@ static rl_status lower(rl_call *call, const rl_schema *schema) {
 
 /* A composite's results are results of other ops: they move from its scope to the one around it. */
 static rl_status run_composite(rl_call *call, const rl_schema *schema) {
+    rl_error_context context = rl_error_enter(rl_call_name(call));
     rl_scope scope = rl_scope_begin();
     rl_status status = rl_error_status();
     if (call->inplace)
@@ -338,6 +343,7 @@ static rl_status run_composite(rl_call *call, const rl_schema *schema) {
             status = rl_error_status();
     if (own && call->list.data && rl_object_own(list_of(call->list)) == NULL)
         status = rl_error_status();
+    rl_error_leave(&context);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The named rules that ops infer their results by, and the checks that name op and argument. Any thread. */
+#include <stdio.h>
 #include <string.h>
 
 #include "ops/op.h"
@@ -27,6 +28,13 @@ rl_status rl_infer_view(rl_call *call) {
 
 /* Checks --------------------------------------------------------------------------------------------------------- */
 
+/* "self", or "tensors[2]" of a list. */
+#define ARG_TEXT 80
+static const char *element_name(const rl_call *call, int arg, bool list, int64_t k, char *out) {
+    snprintf(out, ARG_TEXT, list ? "%.40s[%lld]" : "%.40s", arg_name(call, arg), (long long)k);
+    return out;
+}
+
 static rl_status fail_devices(const rl_call *call, const char *a, const rl_device *a_device, const char *b,
                               const rl_device *b_device) {
     return rl_call_fail(call, RL_DEVICE_MISMATCH,
@@ -37,7 +45,7 @@ static rl_status fail_devices(const rl_call *call, const char *a, const rl_devic
 rl_status rl_check_same_device(const rl_call *call) {
     const rl_schema *schema = schema_of(call);
     const rl_device *first = NULL;
-    int first_arg = 0;
+    char name[ARG_TEXT], other[ARG_TEXT];
     for (uint32_t m = schema->tensors | schema->lists; m != 0; m &= m - 1) {
         int i = __builtin_ctz(m);
         const rl_value *v = &call->args[i];
@@ -48,10 +56,10 @@ rl_status rl_check_same_device(const rl_call *call) {
             const rl_device *device = tensors[k]->storage->device;
             if (first == NULL) {
                 first = device;
-                first_arg = i;
+                element_name(call, i, list, k, name);
             }
             if (device != first)
-                return fail_devices(call, arg_name(call, first_arg), first, arg_name(call, i), device);
+                return fail_devices(call, name, first, element_name(call, i, list, k, other), device);
         }
     }
     return RL_OK;
@@ -73,12 +81,42 @@ rl_status rl_check_dtype_is(const rl_call *call, int arg, rl_dtype expected) {
                         rl_dtype_name(dtype));
 }
 
+rl_status rl_check_no_bool(const rl_call *call, int arg) {
+    if (rl_tensor_dtype(rl_arg_tensor(call, arg)) != RL_BOOL)
+        return RL_OK;
+    return rl_call_fail(call, RL_DTYPE_MISMATCH, "%s must not be bool", arg_name(call, arg));
+}
+
 rl_status rl_check_index_dtype(const rl_call *call, int arg) {
     rl_dtype dtype = rl_tensor_dtype(rl_arg_tensor(call, arg));
     if (dtype == RL_I32 || dtype == RL_I64)
         return RL_OK;
     return rl_call_fail(call, RL_DTYPE_MISMATCH, "%s must be int64 or int32, not %s", arg_name(call, arg),
                         rl_dtype_name(dtype));
+}
+
+/* Whether an integer of that dtype can hold the number. Negative ones may wrap where there is no sign, as in PyTorch.
+ */
+static bool fits(const rl_value *v, double low, double high, bool is_signed) {
+    if (v->kind == RL_VALUE_FLOAT)
+        return v->as.f >= low && v->as.f <= high; /* NaN does not */
+    return v->kind != RL_VALUE_INT || ((double)v->as.i <= high && (double)v->as.i >= (is_signed ? low : -high));
+}
+
+rl_status rl_check_fits(const rl_call *call, int arg, rl_dtype dtype) {
+    const rl_value *v = &call->args[arg];
+    if (!rl_value_is_number(v) || rl_dtype_is_float(dtype) || dtype == RL_BOOL)
+        return RL_OK;
+    int64_t low, high;
+    rl_dtype_range(dtype, &low, &high);
+    if (fits(v, (double)low, dtype == RL_I64 ? 0x1.fffffffffffffp62 : (double)high, low < 0) ||
+        (dtype == RL_I64 && v->kind == RL_VALUE_INT))
+        return RL_OK;
+    if (v->kind == RL_VALUE_FLOAT)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s is %g, which %s cannot hold", arg_name(call, arg), v->as.f,
+                            rl_dtype_name(dtype));
+    return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s is %lld, which %s cannot hold", arg_name(call, arg),
+                        (long long)v->as.i, rl_dtype_name(dtype));
 }
 
 /* Dtypes --------------------------------------------------------------------------------------------------------- */

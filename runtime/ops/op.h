@@ -258,7 +258,10 @@ rl_status rl_infer_view(rl_call *call);                         /* nothing to ch
 rl_status rl_check_same_device(const rl_call *call);
 rl_status rl_check_float(const rl_call *call, int arg);
 rl_status rl_check_dtype_is(const rl_call *call, int arg, rl_dtype dtype);
+rl_status rl_check_no_bool(const rl_call *call, int arg);
 rl_status rl_check_index_dtype(const rl_call *call, int arg); /* int32 or int64 */
+/* A number given for args[arg] that dtype can hold: integers, and floats without their fraction, within its range. */
+rl_status rl_check_fits(const rl_call *call, int arg, rl_dtype dtype);
 /* rl_fail with "OP: " before the sentence. */
 rl_status rl_call_fail(const rl_call *call, rl_status status, const char *format, ...) RL_PRINTF_(3, 4);
 const char *rl_call_name(const rl_call *call);

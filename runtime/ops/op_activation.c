@@ -5,7 +5,7 @@
 /* relu, threshold ---------------------------------------------------------------------------------------------------
  */
 
-PROGRAM(relu, MAX(x[0], NUM(x[0], 0)))
+PROGRAM(relu, MAX(NUM(x[0], 0), x[0]))    /* of equal ones MAX gives the second: -0 stays */
 VJP(relu, rl_threshold_backward(G, Y, 0)) /* gx = g where y > 0 */
 PROGRAM(threshold, SELECT(LE(x[0], x[1]), x[2], x[0]))
 VJP(threshold, rl_threshold_backward(G, X, ARG(1))) /* gx = g where x > threshold */
@@ -26,6 +26,7 @@ const rl_op_def rl_op_def_relu = {
 
 static const rl_sample threshold_samples[] = {{"f[3,4], 0, 1"},      {"f[], 0.5, -1"},  {"f[0,3], 0, 1"},
                                               {"f[5,7]t, 0.25, 20"}, {"f[33]s, -1, 0"}, {0}};
+static const rl_bad threshold_bad[] = {{"b[2], 0, 1", RL_DTYPE_MISMATCH, "self must not be bool"}, {0}};
 static const rl_sample threshold_backward_samples[] = {
     {"f[3,4], f[3,4], 0"}, {"f[], f[], 0.5"}, {"f[0,3], f[0,3], 0"}, {"f[5,7]t, f[5,7], 0.25"}, {0}};
 
@@ -34,10 +35,11 @@ const rl_op_def rl_op_def_threshold = {
     .doc = "y = self where self > threshold, else value",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0),
+    .infer = rl_infer_no_bool,
     .pointwise = threshold_program,
     .vjp = threshold_vjp,
     .samples = threshold_samples,
-    .bad = rl_bad_unary,
+    .bad = threshold_bad,
 };
 
 const rl_op_def rl_op_def_threshold_backward = {
@@ -110,7 +112,7 @@ const rl_op_def rl_op_def_prelu = {
 /* Between two bounds ------------------------------------------------------------------------------------------------
  */
 
-PROGRAM(hardtanh, MIN(MAX(x[0], x[1]), x[2]))
+PROGRAM(hardtanh, MIN(x[2], MAX(x[1], x[0])))
 /* gx = g where min < y < max */
 VJP(hardtanh, rl_only_where(rl_logical_and(rl_gt(Y, ARG(1)), rl_lt(Y, ARG(2))), G))
 
@@ -118,7 +120,8 @@ static rl_status hardtanh_infer(rl_call *call) {
     if (rl_arg_double(call, 1) > rl_arg_double(call, 2))
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "min_val must be no greater than max_val, got %g and %g",
                             rl_arg_double(call, 1), rl_arg_double(call, 2));
-    return rl_infer_no_bool(call);
+    rl_status status = rl_infer_no_bool(call);
+    return status == RL_OK ? rl_infer_bounds(call) : status;
 }
 
 static const rl_sample hardtanh_samples[] = {{"f[3,4]"},   {"f[]"}, {"f[0,3]"}, {"f[5,7]t, -0.5, 0.25"},
@@ -138,7 +141,7 @@ const rl_op_def rl_op_def_hardtanh = {
 };
 
 static rl_pw bounded(rl_builder *b, rl_pw p, double low, double high) {
-    return MIN(MAX(p, NUM(p, low)), NUM(p, high));
+    return MIN(NUM(p, high), MAX(NUM(p, low), p));
 }
 PROGRAM(relu6, bounded(b, x[0], 0, 6))
 VJP(relu6, rl_only_where(rl_logical_and(rl_gt(Y, 0), rl_lt(Y, 6)), G)) /* gx = g where 0 < y < 6 */

@@ -26,10 +26,12 @@ static rl_status add_infer(rl_call *call) {
     return status;
 }
 static rl_status sub_infer(rl_call *call) {
-    rl_status status = add_infer(call);
-    if (status == RL_OK && call->compute == RL_BOOL)
-        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self and other are bool: use logical_xor or bitwise_xor");
-    return status;
+    for (int i = 0; i < 2; i++)
+        if (call->args[i].kind == RL_VALUE_BOOL || rl_tensor_dtype(rl_arg_tensor(call, i)) == RL_BOOL)
+            return rl_call_fail(call, RL_DTYPE_MISMATCH,
+                                "%s is bool, of which there is no difference: use logical_xor, logical_not, or cast it",
+                                i == 0 ? "self" : "other");
+    return add_infer(call);
 }
 
 /* alpha times p, in the type that p has. */
@@ -61,8 +63,12 @@ static const rl_bad add_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not bro
                                  {"i64[2], i64[2], alpha=0.5", RL_DTYPE_MISMATCH, "alpha must be an integer"},
                                  {"None, f[4]", RL_INVALID_ARGUMENT, "self"},
                                  {0}};
-static const rl_bad sub_bad[] = {
-    {"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"}, {"b[2], b[2]", RL_DTYPE_MISMATCH, "bool"}, {0}};
+static const rl_bad sub_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
+                                 {"b[2], b[2]", RL_DTYPE_MISMATCH, "self is bool"},
+                                 {"f[2], b[2]", RL_DTYPE_MISMATCH, "other is bool"},
+                                 {"i64[2], true", RL_DTYPE_MISMATCH, "other is bool"},
+                                 {"b[2], 1", RL_DTYPE_MISMATCH, "self is bool"},
+                                 {0}};
 /* as add_samples, without bool tensors */
 static const rl_sample sub_samples[] = {{"f[3,4], f[3,4]"},
                                         {"f[3,1], f[4]"},
@@ -174,10 +180,12 @@ const rl_op_def rl_op_def_addcmul = {
     .doc = "y = self + value tensor1 tensor2",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(1) | RL_SAVE_IN(2),
+    .infer = rl_infer_no_bool,
     .pointwise = addcmul_program,
     .vjp = addcmul_vjp,
     .samples = addcmul_samples,
     .bad = addcmul_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 const rl_op_def rl_op_def_addcdiv = {
@@ -264,10 +272,11 @@ const rl_op_def rl_op_def_abs = {
     .doc = "y = |self|",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0),
+    .infer = rl_infer_no_bool,
     .pointwise = abs_program,
     .vjp = abs_vjp,
     .samples = rl_samples_real,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
 };
 
 /* (x > 0) - (x < 0) : NaN gives 0 */

@@ -304,7 +304,7 @@ static rl_status fill_infer(rl_call *call) {
     const rl_tensor *value = rl_arg_tensor(call, 1);
     infer_self(call);
     if (value == NULL || value->ndim == 0)
-        return RL_OK;
+        return rl_check_fits(call, 1, call->compute);
     return rl_call_fail(call, RL_SHAPE_MISMATCH, "value must be a number or a tensor of no dimensions, has %d",
                         value->ndim);
 }

@@ -56,8 +56,13 @@ PROGRAM(ones, rl_build_constant(b, COMPUTE, 1))
 
 static const rl_sample empty_samples[] = {
     {"[0, 3]"}, {"[0], dtype=int64"}, {0}}; /* with elements, there is no telling */
-static const rl_sample new_samples[] = {{"[3, 4]"},           {"[], dtype=int64"},       {"[0, 3]"},
-                                        {"[33], dtype=bool"}, {"[5, 7], dtype=float16"}, {0}};
+static const rl_sample new_samples[] = {{"[3, 4]"},
+                                        {"[], dtype=int64"},
+                                        {"[0, 3]"},
+                                        {"[33], dtype=bool"},
+                                        {"[5, 7], dtype=float16"},
+                                        {"[9223372036854775807, 0]"},
+                                        {0}};
 static const rl_bad new_bad[] = {{"[2, -1]", RL_INVALID_ARGUMENT, "-1"},
                                  {"[4611686018427387904, 4]", RL_INVALID_ARGUMENT, "overflow"},
                                  {"[1,1,1,1,1,1,1,1,1,1,1,1,1]", RL_INVALID_ARGUMENT, "13 dimensions"},
@@ -103,11 +108,15 @@ static const rl_sample full_samples[] = {{"[3, 4], 2.5"},
                                          {"[], 7"},
                                          {"[0, 3], 1"},
                                          {"[33], true"},
-                                         {"[5], 300, dtype=uint8"},
+                                         {"[5], -1, dtype=uint8"},
                                          {"[5], 0.1, dtype=float16"},
                                          {0}};
 static const rl_bad full_bad[] = {
-    {"[2, -1], 1", RL_INVALID_ARGUMENT, "-1"}, {"[2], None", RL_INVALID_ARGUMENT, "fill_value"}, {0}};
+    {"[2, -1], 1", RL_INVALID_ARGUMENT, "-1"},
+    {"[2], None", RL_INVALID_ARGUMENT, "fill_value"},
+    {"[2], 300, dtype=uint8", RL_INVALID_ARGUMENT, "fill_value is 300, which uint8 cannot hold"},
+    {"[2], 1e30, dtype=int64", RL_INVALID_ARGUMENT, "fill_value is 1e+30, which int64 cannot hold"},
+    {0}};
 
 const rl_op_def rl_op_def_full = {
     .schema = "full(int[] size, Scalar fill_value, *, ScalarType? dtype=None, Device? device=None) -> Tensor",

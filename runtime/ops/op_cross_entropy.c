@@ -53,6 +53,7 @@ static rl_status check_classes(const rl_call *call, class_loss *c) {
     if (target->dtype != RL_I64 && target->dtype != RL_I32 && target->dtype != RL_U8)
         return rl_call_fail(call, RL_DTYPE_MISMATCH, "target must be int64 class numbers, not %s",
                             rl_dtype_name((rl_dtype)target->dtype));
+    rl_error_about(rl_call_name(call), "target"); /* a class out of range is found by gather */
     if (target->ndim != input->ndim - 1)
         return fail_target_shape(call, c);
     for (int d = 0; d < target->ndim; d++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Division and its remainders. Integers divided by zero give 0: a device has no way to raise an error for an element.
- */
+/* Division and its remainders. Of integers, a number 0 as divisor is an error; elements that are 0 give 0, since to see
+ * them would take a pass over the divisor, and a wait for the device. */
 #include <string.h>
 
 #include "ops/op_shared.h"
@@ -51,12 +51,27 @@ static uint32_t div_variant(const rl_call *call) {
     return rounding(rl_arg_word(call, 2));
 }
 
+/* What rounded quotients and remainders of integers refuse. */
+static rl_status check_divisor(const rl_call *call) {
+    if (call->compute == RL_BOOL)
+        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self and other must not be bool");
+    if (!rl_dtype_is_float(call->compute) && rl_value_is_number(&call->args[1]) && rl_arg_double(call, 1) == 0.0)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "other is 0: integers cannot be divided by it");
+    return RL_OK;
+}
+static rl_status whole_infer(rl_call *call) {
+    rl_status status = rl_infer_broadcast(call);
+    return status == RL_OK ? check_divisor(call) : status;
+}
+
 static rl_status div_infer(rl_call *call) {
     uint32_t mode = div_variant(call);
     if (mode == DIVIDE_UNKNOWN)
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "rounding_mode must be None, 'trunc' or 'floor', got '%.40s'",
                             rl_arg_word(call, 2));
-    return rl_infer_broadcast_as(call, mode == DIVIDE_EXACT ? RL_OP_FLOAT_RESULT : 0);
+    if (mode != DIVIDE_EXACT)
+        return whole_infer(call);
+    return rl_infer_broadcast_as(call, RL_OP_FLOAT_RESULT);
 }
 
 static void div_program(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out) {
@@ -93,7 +108,12 @@ static const rl_sample div_samples[] = {{"f[3,4], p[3,4]"},
                                         {0}};
 static const rl_bad div_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
                                  {"f[2], 2, rounding_mode=\"up\"", RL_INVALID_ARGUMENT, "rounding_mode must be"},
+                                 {"u8[2], 0, rounding_mode=\"floor\"", RL_INVALID_ARGUMENT, "other is 0"},
                                  {0}};
+static const rl_bad floor_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
+                                   {"b[2], b[2]", RL_DTYPE_MISMATCH, "self and other must not be bool"},
+                                   {"i64[2], 0", RL_INVALID_ARGUMENT, "other is 0: integers cannot be divided by it"},
+                                   {0}};
 static const rl_sample floor_samples[] = {{"f[3,4], p[3,4]"},
                                           {"f[3,1], p[4]"},
                                           {"f[2,3,1], p[]"},
@@ -109,7 +129,8 @@ static const rl_sample floor_samples[] = {{"f[3,4], p[3,4]"},
 const rl_op_def rl_op_def_div = {
     .schema = "div(Tensor self, Tensor|Scalar other, *, str? rounding_mode=None) -> Tensor",
     .doc = "y = self / other; rounding_mode 'trunc' rounds toward zero, 'floor' down",
-    .note = "Without a rounding_mode, integers give floats. Integers divided by zero give 0 where rounded.",
+    .note = "Without a rounding_mode, integers give floats. Where rounded, integers divided by the number 0 are an "
+            "error, by elements that are 0 they give 0.",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
     .infer = div_infer,
@@ -140,11 +161,12 @@ PROGRAM(floor_divide, floored(b, x[0], NARROW(x[1])))
 const rl_op_def rl_op_def_floor_divide = {
     .schema = "floor_divide(Tensor self, Tensor|Scalar other) -> Tensor",
     .doc = "y = floor(self / other), as Python's //",
-    .note = "Integers divided by zero give 0.",
+    .note = "Of integers, a number 0 for other is an error; where an element of other is 0, y is 0.",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE | RL_OP_NO_GRAD,
+    .infer = whole_infer,
     .pointwise = floor_divide_program,
     .samples = floor_samples,
-    .bad = rl_bad_binary,
+    .bad = floor_bad,
 };
 
 /* Remainders ------------------------------------------------------------------------------------------------------ */
@@ -157,21 +179,25 @@ VJP2(fmod, G, rl_neg(rl_mul(G, rl_div(X, ARG(1), .rounding_mode = "trunc")))) /*
 const rl_op_def rl_op_def_remainder = {
     .schema = "remainder(Tensor self, Tensor|Scalar other) -> Tensor",
     .doc = "y = self - other floor(self / other), with the sign of other, as Python's %",
+    .note = "Of integers, a number 0 for other is an error; where an element of other is 0, y is 0.",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
+    .infer = whole_infer,
     .pointwise = remainder_program,
     .vjp = remainder_vjp,
     .samples = floor_samples,
-    .bad = rl_bad_binary,
+    .bad = floor_bad,
 };
 
 const rl_op_def rl_op_def_fmod = {
     .schema = "fmod(Tensor self, Tensor|Scalar other) -> Tensor",
     .doc = "y = self - other trunc(self / other), with the sign of self, as C's fmod",
+    .note = "Of integers, a number 0 for other is an error; where an element of other is 0, y is 0.",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
+    .infer = whole_infer,
     .pointwise = fmod_program,
     .vjp = fmod_vjp,
     .samples = floor_samples,
-    .bad = rl_bad_binary,
+    .bad = floor_bad,
 };

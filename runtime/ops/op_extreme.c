@@ -236,7 +236,9 @@ const rl_op_def rl_op_def_min_dim = {
  */
 
 static rl_status arg_infer(rl_call *call) {
-    rl_status status = rl_check_nonempty(call, 1);
+    rl_status status = rl_check_no_bool(call, 0);
+    if (status == RL_OK)
+        status = rl_check_nonempty(call, 1);
     return status == RL_OK ? rl_infer_reduced(call, 1, 2, RL_I64) : status;
 }
 
@@ -260,7 +262,8 @@ static rl_status argmin_lower(rl_call *call) {
 static const rl_sample arg_samples[] = {
     {"d[3,4]"}, {"d[3,4], 1"}, {"d[2,3,4], -2, true"}, {"d[]"}, {"d[0,3], 1"}, {"d[5,7]t, 0"}, {"d[5,7]t"}, {"d[33]s"},
     {"n[4]e"},  {"n[3,4], 0"}, {"d[2,3], None, true"}, {0}};
-static const rl_bad arg_bad[] = {{"f[0,3]", RL_INVALID_ARGUMENT, "no elements along dimension 0"},
+static const rl_bad arg_bad[] = {{"b[3]", RL_DTYPE_MISMATCH, "self must not be bool"},
+                                 {"f[0,3]", RL_INVALID_ARGUMENT, "no elements along dimension 0"},
                                  {"f[2,3], 2", RL_INDEX_OUT_OF_RANGE, "dim 2 is out of range"},
                                  {0}};
 
@@ -272,6 +275,7 @@ const rl_op_def rl_op_def_argmax = {
     .lower = argmax_lower,
     .samples = arg_samples,
     .bad = arg_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 const rl_op_def rl_op_def_argmin = {
@@ -282,4 +286,5 @@ const rl_op_def rl_op_def_argmin = {
     .lower = argmin_lower,
     .samples = arg_samples,
     .bad = arg_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };

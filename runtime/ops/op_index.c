@@ -106,7 +106,7 @@ const rl_op_def rl_op_def_gather = {
     .bad = gather_bad,
 };
 
-/* Negative indices count from the end. */
+/* Negative indices count from the end: along a dimension alone, as in PyTorch. */
 static rl_tensor *count_from_end(rl_tensor *index, int64_t size) {
     return rl_where(rl_lt(index, 0), rl_add(index, size), index);
 }
@@ -117,8 +117,7 @@ static rl_status take_along_dim_lower(rl_call *call) {
     if (status != RL_OK)
         return status;
     if (!rl_arg_given(call, 2)) {
-        rl_tensor *places = count_from_end(rl_reshape(index, RL_DIMS(-1)), self->numel);
-        call->results[0] = rl_gather(rl_reshape(self, RL_DIMS(-1)), 0, places);
+        call->results[0] = rl_gather(rl_reshape(self, RL_DIMS(-1)), 0, rl_reshape(index, RL_DIMS(-1)));
         return rl_error_status();
     }
     int64_t dim = rl_wrap_dim(rl_call_name(call), rl_arg_int(call, 2), self->ndim), ndim;
@@ -185,15 +184,37 @@ static rl_status index_select_infer(rl_call *call) {
     return status;
 }
 
+/* Indices into a tensor without elements, which select nothing, must be in range all the same: they are tried on one of
+ * the same size along dim and 1 besides. */
+static rl_status check_unused_index(const rl_call *call, const rl_tensor *self, int64_t dim) {
+    rl_tensor *index = rl_arg_tensor(call, 2);
+    int64_t from[RL_MAX_DIMS], to[RL_MAX_DIMS], still[RL_MAX_DIMS] = {0};
+    if (index->numel == 0)
+        return RL_OK;
+    for (int d = 0; d < self->ndim; d++)
+        from[d] = to[d] = 1;
+    from[dim] = self->shape[dim];
+    to[dim] = index->numel;
+    if (from[dim] == 0)
+        return rl_call_fail(call, RL_INDEX_OUT_OF_RANGE, "no index is in range for size 0 of dimension %lld",
+                            (long long)dim);
+    rl_tensor *one = rl_call_temp(call, RL_U8, 0, NULL), *out = rl_call_temp(call, RL_U8, self->ndim, to);
+    rl_tensor *tried = one ? rl_over(one, self->ndim, from, still, 0) : NULL;
+    if (tried == NULL || out == NULL || rl_clear("index_select", one) != RL_OK)
+        return rl_error_status();
+    index = rl_index_along(index, out, dim);
+    return index ? rl_row_gather("index_select", tried, dim, index, out) : rl_error_status();
+}
+
 static rl_status index_select_lower(rl_call *call) {
     rl_tensor *self = rl_with_dims(rl_arg_tensor(call, 0)), *out = rl_with_dims(call->results[0]);
     if (self == NULL || out == NULL)
         return rl_error_status();
     int64_t dim = rl_wrap_dim("index_select", rl_arg_int(call, 1), self->ndim);
+    if (out->numel == 0)
+        return check_unused_index(call, self, dim);
     rl_tensor *index = rl_index_along(rl_arg_tensor(call, 2), out, dim);
-    if (index == NULL || out->numel == 0)
-        return rl_error_status();
-    return rl_row_gather("index_select", self, dim, index, out);
+    return index ? rl_row_gather("index_select", self, dim, index, out) : rl_error_status();
 }
 
 /* gx = 0 with g[i] added at index[i] along dim */
@@ -206,6 +227,7 @@ static const rl_bad index_select_bad[] = {
     {"f[3,4], 0, i[2,2]<3", RL_SHAPE_MISMATCH, "index has 2 dimensions"},
     {"f[3,4], 0, f[2]", RL_DTYPE_MISMATCH, "index must be int64 or int32, not float32"},
     {"f[3,4], 3, i[2]<3", RL_INDEX_OUT_OF_RANGE, "dim 3 is out of range"},
+    {"f[0,0], -1, i[1]<1", RL_INDEX_OUT_OF_RANGE, "no index is in range for size 0 of dimension 1"},
     {0}};
 
 const rl_op_def rl_op_def_index_select = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tensors put together, repeated, turned around. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -13,18 +14,20 @@ static bool is_passed_over(int64_t ndim, const int64_t *shape) {
     return ndim == 1 && shape[0] == 0;
 }
 
+/* A part has the sizes of the first, but along dim (-1: there too). */
 static rl_status check_part(const rl_call *call, const rl_tensor *first, int64_t i, const rl_tensor *part,
                             int64_t dim) {
     bool fits = part->ndim == first->ndim;
     for (int64_t d = 0; fits && d < first->ndim; d++)
         fits = d == dim || part->shape[d] == first->shape[d];
-    char want[RL_SHAPE_TEXT], have[RL_SHAPE_TEXT];
-    return fits
-               ? RL_OK
-               : rl_call_fail(call, RL_SHAPE_MISMATCH,
-                              "tensors[%lld] %s does not fit to %s: all sizes but that of dimension %lld must be equal",
-                              (long long)i, rl_shape_text(part->ndim, part->shape, have),
-                              rl_shape_text(first->ndim, first->shape, want), (long long)dim);
+    if (fits)
+        return RL_OK;
+    char want[RL_SHAPE_TEXT], have[RL_SHAPE_TEXT], but[48] = "";
+    if (dim >= 0)
+        snprintf(but, sizeof but, " but that of dimension %lld", (long long)dim);
+    return rl_call_fail(call, RL_SHAPE_MISMATCH, "tensors[%lld] %s does not fit to %s: all sizes%s must be equal",
+                        (long long)i, rl_shape_text(part->ndim, part->shape, have),
+                        rl_shape_text(first->ndim, first->shape, want), but);
 }
 
 static rl_status cat_infer(rl_call *call) {
@@ -342,13 +345,17 @@ static rl_status roll_lower(rl_call *call) {
     if (dims.count == 0 && shifts.count == 1) {
         rl_tensor *flat = rl_reshape(self, RL_DIMS(-1));
         y = flat ? rl_reshape(rolled(flat, shifts.data[0], 0), rl_shape_of(self)) : NULL;
-    } else if (dims.count != shifts.count) {
-        return rl_call_fail(call, RL_INVALID_ARGUMENT, "shifts has %lld numbers and dims %lld: as many are needed",
+    } else if (dims.count != shifts.count || shifts.count == 0) {
+        return rl_call_fail(call, RL_INVALID_ARGUMENT,
+                            "shifts has %lld numbers and dims %lld: as many are needed, at least one",
                             (long long)shifts.count, (long long)dims.count);
+    } else if (self->ndim == 0) {
+        return rl_call_fail(call, RL_INDEX_OUT_OF_RANGE, "dims has %lld numbers and self no dimensions",
+                            (long long)dims.count);
     }
     for (int64_t i = 0; i < dims.count && y != NULL; i++) {
         int64_t dim = rl_wrap_dim(rl_call_name(call), dims.data[i], self->ndim);
-        y = dim < 0 || self->ndim == 0 ? y : rolled(y, shifts.data[i], dim);
+        y = dim < 0 ? y : rolled(y, shifts.data[i], dim);
     }
     if (!rl_failed())
         call->results[0] = y == self ? rl_clone(self) : y;
@@ -363,7 +370,9 @@ static const rl_sample roll_samples[] = {{"n[3,4], 1"},
                                          {"n[33]s, 40, 0"},
                                          {"n[3], 3, 0"},
                                          {0}};
-static const rl_bad roll_bad[] = {{"f[2,3], [1,2], [0]", RL_INVALID_ARGUMENT, "shifts has 2 numbers and dims 1"},
+static const rl_bad roll_bad[] = {{"f[], 1, 0", RL_INDEX_OUT_OF_RANGE, "self no dimensions"},
+                                  {"f[2], [], []", RL_INVALID_ARGUMENT, "at least one"},
+                                  {"f[2,3], [1,2], [0]", RL_INVALID_ARGUMENT, "shifts has 2 numbers and dims 1"},
                                   {"f[2,3], 1, 2", RL_INDEX_OUT_OF_RANGE, "dim 2 is out of range"},
                                   {0}};
 

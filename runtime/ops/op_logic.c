@@ -61,6 +61,11 @@ static const rl_bad bits_bad[] = {{"i64[2,3], i64[4]", RL_SHAPE_MISMATCH, "do no
                                   {"f[2], i64[2]", RL_DTYPE_MISMATCH, "integer dtypes or bool"},
                                   {"i64[2], 0.5", RL_DTYPE_MISMATCH, "integer dtypes or bool"},
                                   {0}};
+static const rl_bad shift_bad[] = {
+    {"i64[2,3], i64[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
+    {"f[2], i64[2]", RL_DTYPE_MISMATCH, "integer dtypes"},
+    {"b[2], b[2]", RL_DTYPE_MISMATCH, "self and other must be of integer dtypes, not bool"},
+    {0}};
 static const rl_bad not_bad[] = {{"f[2]", RL_DTYPE_MISMATCH, "integer dtypes or bool"}, {0}};
 static const rl_sample shift_samples[] = {{"i32[3,4], i32[3,4]"}, {"i64[3,1], i64[4]"}, {"u8[7], 3"}, {"i16[0,3], 1"},
                                           {"i8[5,7]t, 9"},        {"i64[33]s, 64"},     {0}};
@@ -109,20 +114,20 @@ const rl_op_def rl_op_def_bitwise_left_shift = {
     .schema = "bitwise_left_shift(Tensor self, Tensor|Scalar other) -> Tensor",
     .doc = "y = self << other; 0 where other is negative or no less than the bits there are",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE | RL_OP_NO_GRAD,
-    .infer = rl_infer_no_float,
+    .infer = rl_infer_integers_only,
     .pointwise = bitwise_left_shift_program,
     .samples = shift_samples,
-    .bad = bits_bad,
+    .bad = shift_bad,
 };
 
 const rl_op_def rl_op_def_bitwise_right_shift = {
     .schema = "bitwise_right_shift(Tensor self, Tensor|Scalar other) -> Tensor",
     .doc = "y = self >> other, with the sign",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE | RL_OP_NO_GRAD,
-    .infer = rl_infer_no_float,
+    .infer = rl_infer_integers_only,
     .pointwise = bitwise_right_shift_program,
     .samples = shift_samples,
-    .bad = bits_bad,
+    .bad = shift_bad,
 };
 
 /* where, masked_fill ------------------------------------------------------------------------------------------------
@@ -135,7 +140,11 @@ static rl_status check_condition(const rl_call *call, int arg) {
 
 static rl_status where_infer(rl_call *call) {
     rl_status status = check_condition(call, 0);
-    return status == RL_OK ? rl_infer_broadcast(call) : status;
+    if (status == RL_OK)
+        status = rl_infer_broadcast(call);
+    for (int i = 1; i <= 2 && status == RL_OK; i++)
+        status = rl_check_fits(call, i, call->compute);
+    return status;
 }
 PROGRAM(where, SELECT(x[0], x[1], x[2]))
 
@@ -177,7 +186,7 @@ static rl_status masked_fill_infer(rl_call *call) {
     if (status == RL_OK)
         status = rl_infer_broadcast(call);
     call->meta[0].dtype = call->compute = (rl_dtype)rl_arg_tensor(call, 0)->dtype;
-    return status;
+    return status == RL_OK ? rl_check_fits(call, 2, call->compute) : status;
 }
 PROGRAM(masked_fill, SELECT(x[1], x[2], x[0]))
 

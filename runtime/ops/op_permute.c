@@ -165,12 +165,12 @@ static rl_status movedim_lower(rl_call *call) {
     if (source.count != destination.count)
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "source names %lld dimensions and destination %lld",
                             (long long)source.count, (long long)destination.count);
+    if (rl_wrap_dims(op, source, self->ndim, &from) != RL_OK || rl_wrap_dims(op, destination, self->ndim, &to) != RL_OK)
+        return rl_error_status();
     if (source.count == 0 || self->ndim == 0) {
         call->results[0] = rl_alias(self);
         return rl_error_status();
     }
-    if (rl_wrap_dims(op, source, self->ndim, &from) != RL_OK || rl_wrap_dims(op, destination, self->ndim, &to) != RL_OK)
-        return rl_error_status();
     int64_t dims[RL_MAX_DIMS];
     for (int64_t i = 0; i < source.count; i++)
         dims[destination.data[i] + (destination.data[i] < 0 ? self->ndim : 0)] = source.data[i];
@@ -190,6 +190,7 @@ static const rl_sample movedim_samples[] = {
     {"n[2,3,4], 0, 2"}, {"n[2,3,4], [0,1], [-1,0]"}, {"n[0,3], 1, 0"}, {"n[5,7]t, 0, 1"}, {"n[], 0, 0"}, {0}};
 static const rl_bad movedim_bad[] = {{"f[2,3], [0,1], [0]", RL_INVALID_ARGUMENT, "source names 2 dimensions"},
                                      {"f[2,3], 2, 0", RL_INDEX_OUT_OF_RANGE, "out of range"},
+                                     {"f[], 0, 1", RL_INDEX_OUT_OF_RANGE, "dim 1 is out of range"},
                                      {0}};
 
 const rl_op_def rl_op_def_movedim = {

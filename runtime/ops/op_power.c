@@ -101,12 +101,14 @@ PROGRAM(rpow, power(b, POWER_ANY, x[1], x[0]))
 
 static rl_status pow_infer(rl_call *call) {
     rl_status status = rl_infer_broadcast(call);
+    if (status == RL_OK && call->compute == RL_BOOL && call->args[1].kind == RL_VALUE_TENSOR)
+        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self and exponent must not be bool");
     if (status == RL_OK && call->args[1].kind == RL_VALUE_INT && call->args[1].as.i < 0 &&
         !rl_dtype_is_float(call->compute))
         return rl_call_fail(call, RL_INVALID_ARGUMENT,
                             "exponent is %lld: integers to negative integer powers are not allowed",
                             (long long)call->args[1].as.i);
-    return status;
+    return status == RL_OK ? rl_check_fits(call, 1, call->compute) : status;
 }
 
 /* y = p^e: gp = g e p^(e-1), 0 where e = 0; ge = g y log p, 0 where p = 0 and e >= 0 */
@@ -150,6 +152,8 @@ static const rl_sample pow_samples[] = {{"p[3,4], f[3,4]"},   {"p[3,1], f[4]"}, 
                                         {"i64[33], 1000003"}, {"i32[7], 100"},     {0}};
 static const rl_bad pow_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
                                  {"i64[2], -1", RL_INVALID_ARGUMENT, "negative integer powers"},
+                                 {"b[2], b[2]", RL_DTYPE_MISMATCH, "self and exponent must not be bool"},
+                                 {"u8[2], 300", RL_INVALID_ARGUMENT, "exponent is 300, which uint8 cannot hold"},
                                  {0}};
 static const rl_sample rpow_samples[] = {{"f[3,4], 2"},  {"f[], 0.5"},    {"f[0,3], 2"},
                                          {"f[5,7]t, 3"}, {"f[33]s, 1.5"}, {0}};

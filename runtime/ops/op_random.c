@@ -289,6 +289,7 @@ static const rl_bad probability_bad[] = {{"i64[2]", RL_DTYPE_MISMATCH, "floating
 const rl_op_def rl_op_def_bernoulli = {
     .schema = "bernoulli(Tensor self, *, Generator? generator=None) -> Tensor",
     .doc = "y[i] = 1 with probability self[i], else 0",
+    .note = "A probability beyond 0 and 1 counts as the nearer one, NaN as 0: to see it would take a pass over self.",
     .flags = RL_OP_POINTWISE | RL_OP_RANDOM,
     .infer = bernoulli_infer,
     .pointwise = bernoulli_program,

@@ -18,30 +18,36 @@ const rl_op_def rl_op_def_floor = {
     .schema = "floor(Tensor self) -> Tensor",
     .doc = "y = self rounded toward minus infinity",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = floor_program,
     .vjp = rl_vjp_zero,
     .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 const rl_op_def rl_op_def_ceil = {
     .schema = "ceil(Tensor self) -> Tensor",
     .doc = "y = self rounded toward plus infinity",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = ceil_program,
     .vjp = rl_vjp_zero,
     .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 const rl_op_def rl_op_def_trunc = {
     .schema = "trunc(Tensor self) -> Tensor",
     .doc = "y = self rounded toward zero",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = trunc_program,
     .vjp = rl_vjp_zero,
     .samples = rl_samples_number,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static const rl_bad frac_bad[] = {{"i64[2]", RL_DTYPE_MISMATCH, "floating"}, {0}};
@@ -80,28 +86,62 @@ const rl_op_def rl_op_def_round = {
     .schema = "round(Tensor self, *, int decimals=0) -> Tensor",
     .doc = "y = self rounded to so many decimals, ties to even",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
+    .infer = rl_infer_no_bool,
     .pointwise = round_program,
     .variant = round_variant,
     .vjp = rl_vjp_zero,
     .samples = round_samples,
-    .bad = rl_bad_unary,
+    .bad = rl_bad_no_bool,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 /* clamp -------------------------------------------------------------------------------------------------------------
  */
 
+/* Integers may be given bounds beyond their range: one that holds for all is as good as the end of the range, one that
+ * none can keep is an error. */
+static rl_status hold_bound(rl_call *call, int arg, bool is_min) {
+    rl_value *v = &call->args[arg];
+    int64_t low, high;
+    if (v->kind != RL_VALUE_INT || rl_dtype_is_float(call->compute))
+        return RL_OK;
+    rl_dtype_range(call->compute, &low, &high);
+    if (is_min ? v->as.i > high : v->as.i < low)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s is %lld, beyond all that %s can hold",
+                            rl_schema_table[call->opcode].params[arg].name, (long long)v->as.i,
+                            rl_dtype_name(call->compute));
+    v->as.i = v->as.i < low ? low : v->as.i > high ? high : v->as.i;
+    return RL_OK;
+}
+/* Broadcasts; args[1] is min, args[2] max. */
+rl_status rl_infer_bounds(rl_call *call) {
+    rl_status status = rl_infer_broadcast(call);
+    if (status == RL_OK)
+        status = hold_bound(call, 1, true);
+    return status == RL_OK ? hold_bound(call, 2, false) : status;
+}
+static rl_status clamp_min_infer(rl_call *call) {
+    rl_status status = rl_infer_broadcast(call);
+    return status == RL_OK ? hold_bound(call, 1, true) : status;
+}
+static rl_status clamp_max_infer(rl_call *call) {
+    rl_status status = rl_infer_broadcast(call);
+    return status == RL_OK ? hold_bound(call, 1, false) : status;
+}
+
 static rl_status clamp_infer(rl_call *call) {
     if (!rl_arg_given(call, 1) && !rl_arg_given(call, 2))
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "min and max are both None: at least one must be given");
-    return rl_infer_broadcast(call);
+    return rl_infer_bounds(call);
 }
+/* Of equal ones MAX and MIN give the second: a zero within the bounds keeps its sign. */
 static rl_pw clamped(rl_builder *b, const rl_call *call, const rl_pw *x) {
-    rl_pw y = rl_arg_given(call, 1) ? MAX(x[0], x[1]) : x[0];
-    return rl_arg_given(call, 2) ? MIN(y, x[2]) : y;
+    rl_pw y = rl_arg_given(call, 1) ? MAX(x[1], x[0]) : x[0];
+    return rl_arg_given(call, 2) ? MIN(x[2], y) : y;
 }
 PROGRAM(clamp, clamped(b, call, x))
-PROGRAM(clamp_min, MAX(x[0], x[1]))
-PROGRAM(clamp_max, MIN(x[0], x[1]))
+PROGRAM(clamp_min, MAX(x[1], x[0]))
+PROGRAM(clamp_max, MIN(x[1], x[0]))
 
 /* g for the one that is taken; where both are equal, each has half. Of NaN, both have all, as in PyTorch. */
 static rl_tensor *winner_gradient(rl_tensor *g, rl_tensor *loses, rl_tensor *ties) {
@@ -180,8 +220,11 @@ static const rl_sample clamp_samples[] = {{"n[3,4], -1, 1"},      {"n[], 0"},
                                           {"n[0,3], 0, 1"},       {"f[5,7]t, -0.5, 0.5"},
                                           {"f[33]s, None, 0.25"}, {"f[3,4], f[4], p[3,1]"},
                                           {"f[4]e, f[4]"},        {0}};
-static const rl_bad clamp_bad[] = {
-    {"f[2]", RL_INVALID_ARGUMENT, "both None"}, {"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast"}, {0}};
+static const rl_bad clamp_bad[] = {{"f[2]", RL_INVALID_ARGUMENT, "both None"},
+                                   {"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast"},
+                                   {"u8[2], 300", RL_INVALID_ARGUMENT, "min is 300, beyond all that uint8 can hold"},
+                                   {"u8[2], None, -1", RL_INVALID_ARGUMENT, "max is -1, beyond all that uint8 can"},
+                                   {0}};
 
 const rl_op_def rl_op_def_clamp = {
     .schema = "clamp(Tensor self, Tensor|Scalar? min=None, Tensor|Scalar? max=None) -> Tensor",
@@ -201,6 +244,7 @@ const rl_op_def rl_op_def_clamp_min = {
     .doc = "y = max(self, min)",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
+    .infer = clamp_min_infer,
     .pointwise = clamp_min_program,
     .vjp = clamp_min_vjp,
     .samples = rl_samples_pair,
@@ -212,6 +256,7 @@ const rl_op_def rl_op_def_clamp_max = {
     .doc = "y = min(self, max)",
     .flags = RL_OP_POINTWISE | RL_OP_INPLACE,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1),
+    .infer = clamp_max_infer,
     .pointwise = clamp_max_program,
     .vjp = clamp_max_vjp,
     .samples = rl_samples_pair,

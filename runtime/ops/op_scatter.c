@@ -24,7 +24,7 @@ rl_status rl_infer_scatter(rl_call *call) {
         return rl_call_fail(call, RL_DTYPE_MISMATCH, "self is %s and src %s: they must be of one dtype",
                             rl_dtype_name((rl_dtype)self->dtype), rl_dtype_name((rl_dtype)src->dtype));
     rl_meta_set(&call->meta[0], (rl_dtype)self->dtype, self->storage->device, self->ndim, self->shape);
-    return status;
+    return status == RL_OK ? rl_check_fits(call, 3, (rl_dtype)self->dtype) : status;
 }
 
 /* A number as a tensor of one element, read as `shape`. */
@@ -318,7 +318,8 @@ static rl_status index_fill_infer(rl_call *call) {
     if (value != NULL && value->ndim > 0)
         return rl_call_fail(call, RL_SHAPE_MISMATCH, "value must be a number or a tensor of no dimensions, has %d",
                             value->ndim);
-    return along_infer(call, 0);
+    rl_status status = rl_check_fits(call, 3, (rl_dtype)rl_arg_tensor(call, 0)->dtype);
+    return status == RL_OK ? along_infer(call, 0) : status;
 }
 static rl_status index_fill_lower(rl_call *call) {
     rl_tensor *value = rl_arg_tensor(call, 3), *self = rl_with_dims(rl_arg_tensor(call, 0));

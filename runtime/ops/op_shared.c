@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the declarations of ops share: reading arguments, pieces of derivatives, rules, samples. */
+#include <stdio.h>
 #include <string.h>
 
 #include "ops/op_shared.h"
@@ -66,28 +67,41 @@ rl_status rl_infer_with_numbers(rl_call *call) {
     return status;
 }
 
+/* "self", or "self and other": the arguments that decide on the dtype. */
+static rl_status fail_dtype(const rl_call *call, const char *what) {
+    const rl_schema *schema = &rl_schema_table[call->opcode];
+    uint32_t tensors = schema->tensors & ~call->op->as_is, others = tensors & (tensors - 1);
+    const char *first = schema->params[__builtin_ctz(tensors)].name;
+    const char *other = others ? schema->params[__builtin_ctz(others)].name : "";
+    return rl_call_fail(call, RL_DTYPE_MISMATCH, "%s%s%s must %s", first, others ? " and " : "", other, what);
+}
+
 rl_status rl_infer_no_bool(rl_call *call) {
     rl_status status = rl_infer_broadcast(call);
-    if (status == RL_OK && call->compute == RL_BOOL)
-        return rl_call_fail(call, RL_DTYPE_MISMATCH,
-                            "self must not be bool: use logical_not, logical_xor or bitwise_xor");
-    return status;
+    return status == RL_OK && call->compute == RL_BOOL ? fail_dtype(call, "not be bool") : status;
 }
 
 rl_status rl_infer_no_float(rl_call *call) {
+    char what[80];
     rl_status status = rl_infer_broadcast(call);
-    if (status == RL_OK && rl_dtype_is_float(call->compute))
-        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self and other must be of integer dtypes or bool, not %s",
-                            rl_dtype_name(call->compute));
-    return status;
+    if (status != RL_OK || !rl_dtype_is_float(call->compute))
+        return status;
+    snprintf(what, sizeof what, "be of integer dtypes or bool, not %s", rl_dtype_name(call->compute));
+    return fail_dtype(call, what);
+}
+
+rl_status rl_infer_integers_only(rl_call *call) {
+    rl_status status = rl_infer_no_float(call);
+    return status == RL_OK && call->compute == RL_BOOL ? fail_dtype(call, "be of integer dtypes, not bool") : status;
 }
 
 rl_status rl_infer_floats_only(rl_call *call) {
+    char what[80];
     rl_status status = rl_infer_broadcast(call);
-    if (status == RL_OK && !rl_dtype_is_float(call->compute))
-        return rl_call_fail(call, RL_DTYPE_MISMATCH, "self must be of a floating dtype, not %s",
-                            rl_dtype_name(call->compute));
-    return status;
+    if (status != RL_OK || rl_dtype_is_float(call->compute))
+        return status;
+    snprintf(what, sizeof what, "be of a floating dtype, not %s", rl_dtype_name(call->compute));
+    return fail_dtype(call, what);
 }
 
 /* Samples -------------------------------------------------------------------------------------------------------- */
@@ -114,6 +128,8 @@ const rl_sample rl_samples_pair_integers[] = {{"i32[3,4], i32[3,4]"}, {"i64[3,1]
                                               {"i16[0,3], i16[3]"},   {"i8[5,7]t, i8[5,7]"}, {"b[33]s, b[33]"},
                                               {"i32[4], i64[4]e"},    {"i64[7], 2"},         {0}};
 const rl_bad rl_bad_unary[] = {{"None", RL_INVALID_ARGUMENT, "self"}, {0}};
+const rl_bad rl_bad_no_bool[] = {
+    {"None", RL_INVALID_ARGUMENT, "self"}, {"b[2]", RL_DTYPE_MISMATCH, "self must not be bool"}, {0}};
 const rl_bad rl_bad_binary[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
                                 {"None, f[4]", RL_INVALID_ARGUMENT, "self"},
                                 {"f[4], None", RL_INVALID_ARGUMENT, "other"},

@@ -107,9 +107,13 @@ rl_device *rl_arg_device(const rl_call *call, int arg);
 /* Infers as broadcast, with pure Scalars promoting like numbers beside tensors. */
 rl_status rl_infer_with_numbers(rl_call *call);
 /* Infer as broadcast, and refuse dtypes that the op has no meaning for. */
-rl_status rl_infer_no_bool(rl_call *call);     /* sub, neg */
-rl_status rl_infer_no_float(rl_call *call);    /* bit operations */
-rl_status rl_infer_floats_only(rl_call *call); /* those whose integer form PyTorch does not have */
+rl_status rl_infer_no_bool(rl_call *call);       /* abs, floor, remainder */
+rl_status rl_infer_no_float(rl_call *call);      /* bit operations */
+rl_status rl_infer_integers_only(rl_call *call); /* shifts */
+rl_status rl_infer_floats_only(rl_call *call);   /* those whose integer form PyTorch does not have */
+
+/* Infers as broadcast; args[1] and args[2] are bounds, which are held within the range of an integer dtype. */
+rl_status rl_infer_bounds(rl_call *call);
 
 /* Samples that ops of one kind share ------------------------------------------------------------------------------ */
 
@@ -124,6 +128,7 @@ extern const rl_sample rl_samples_pair_tensors[];  /* two tensors */
 extern const rl_sample rl_samples_pair_positive[]; /* the same, floats in [0.5, 2] */
 extern const rl_sample rl_samples_pair_integers[]; /* the same, integers and bools */
 extern const rl_bad rl_bad_unary[];                /* NULL */
+extern const rl_bad rl_bad_no_bool[];              /* NULL, bool */
 extern const rl_bad rl_bad_binary[];               /* shapes that do not broadcast, NULL */
 
 #endif

@@ -100,7 +100,9 @@ static rl_status take_sorted(rl_call *call, int64_t dim, bool descending, int64_
 }
 
 static rl_status topk_infer(rl_call *call) {
-    rl_status status = sorted_infer(call, 2);
+    rl_status status = rl_check_no_bool(call, 0);
+    if (status == RL_OK)
+        status = sorted_infer(call, 2);
     if (status != RL_OK)
         return status;
     rl_meta *meta = call->meta;
@@ -129,7 +131,8 @@ VJP(topk, rl_scatter(rl_vjp_zeros(v, 0), rl_vjp_int(v, 2), rl_vjp_result(v, 1), 
 static const rl_sample topk_samples[] = {{"d[3,4], 2"},     {"d[3,4], 2, 0"}, {"d[7], 3, 0, false"},
                                          {"d[], 1"},        {"d[3], 0"},      {"d[0,3], 2"},
                                          {"d[5,7]t, 3, 0"}, {"d[33]s, 5"},    {0}};
-static const rl_bad topk_bad[] = {{"f[3], 4", RL_INDEX_OUT_OF_RANGE, "k 4 is out of range: expected 0 to 3"},
+static const rl_bad topk_bad[] = {{"b[3], 1", RL_DTYPE_MISMATCH, "self must not be bool"},
+                                  {"f[3], 4", RL_INDEX_OUT_OF_RANGE, "k 4 is out of range: expected 0 to 3"},
                                   {"f[3], 1, 1", RL_INDEX_OUT_OF_RANGE, "dim 1 is out of range"},
                                   {0}};
 
@@ -145,6 +148,7 @@ const rl_op_def rl_op_def_topk = {
     .vjp = topk_vjp,
     .samples = topk_samples,
     .bad = topk_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status kthvalue_infer(rl_call *call) {
@@ -156,7 +160,9 @@ static rl_status kthvalue_infer(rl_call *call) {
     if (k < 1 || k > size)
         return rl_call_fail(call, RL_INDEX_OUT_OF_RANGE, "k %lld is out of range: expected 1 to %lld", (long long)k,
                             (long long)size);
-    rl_status status = rl_infer_reduced(call, 2, 3, (rl_dtype)self->dtype);
+    rl_status status = rl_check_no_bool(call, 0);
+    if (status == RL_OK)
+        status = rl_infer_reduced(call, 2, 3, (rl_dtype)self->dtype);
     call->meta[1].dtype = RL_I64;
     return status;
 }
@@ -170,7 +176,8 @@ VJP(kthvalue, rl_scatter(rl_vjp_zeros(v, 0), rl_vjp_int(v, 2), rl_unreduced(v, r
 
 static const rl_sample kthvalue_samples[] = {{"d[3,4], 2"}, {"d[3,4], 2, 0, true"}, {"d[7], 7"},   {"d[], 1"},
                                              {"d[0,3], 2"}, {"d[5,7]t, 3, 0"},      {"d[33]s, 5"}, {0}};
-static const rl_bad kthvalue_bad[] = {{"f[3], 4", RL_INDEX_OUT_OF_RANGE, "k 4 is out of range: expected 1 to 3"},
+static const rl_bad kthvalue_bad[] = {{"b[3], 1", RL_DTYPE_MISMATCH, "self must not be bool"},
+                                      {"f[3], 4", RL_INDEX_OUT_OF_RANGE, "k 4 is out of range: expected 1 to 3"},
                                       {"f[3], 0", RL_INDEX_OUT_OF_RANGE, "k 0 is out of range"},
                                       {0}};
 
@@ -184,6 +191,7 @@ const rl_op_def rl_op_def_kthvalue = {
     .vjp = kthvalue_vjp,
     .samples = kthvalue_samples,
     .bad = kthvalue_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 /* median ------------------------------------------------------------------------------------------------------------
@@ -200,6 +208,8 @@ static rl_tensor *median_place(rl_tensor *self, int64_t dim) {
 
 static rl_status median_infer(rl_call *call) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
+    if (rl_check_no_bool(call, 0) != RL_OK)
+        return rl_error_status();
     if (self->numel == 0 && !rl_dtype_is_float((rl_dtype)self->dtype))
         return rl_call_fail(call, RL_INVALID_ARGUMENT, "self has no elements to choose from");
     return rl_infer_reduced(call, -1, -1, (rl_dtype)self->dtype);
@@ -224,8 +234,10 @@ static const rl_sample median_samples[] = {{"d[3,4]"},
                                            {"f[0,3]"},
                                            {"n[3,4]", .no_gradcheck = true, .why = "elements are equal"},
                                            {0}};
-static const rl_bad median_bad[] = {
-    {"i64[0]", RL_INVALID_ARGUMENT, "no elements"}, {"None", RL_INVALID_ARGUMENT, "self"}, {0}};
+static const rl_bad median_bad[] = {{"b[3]", RL_DTYPE_MISMATCH, "self must not be bool"},
+                                    {"i64[0]", RL_INVALID_ARGUMENT, "no elements"},
+                                    {"None", RL_INVALID_ARGUMENT, "self"},
+                                    {0}};
 
 const rl_op_def rl_op_def_median = {
     .schema = "median(Tensor self) -> Tensor",
@@ -238,12 +250,13 @@ const rl_op_def rl_op_def_median = {
     .vjp = median_vjp,
     .samples = median_samples,
     .bad = median_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };
 
 static rl_status median_dim_lower(rl_call *call) {
     rl_tensor *self = rl_arg_tensor(call, 0);
     int64_t dim = rl_wrap_dim(rl_call_name(call), rl_arg_int(call, 1), self->ndim);
-    if (dim < 0 || rl_check_nonempty(call, 1) != RL_OK)
+    if (dim < 0 || rl_check_no_bool(call, 0) != RL_OK || rl_check_nonempty(call, 1) != RL_OK)
         return rl_error_status();
     rl_tensor *wide = self->ndim == 0 ? rl_reshape(self, RL_DIMS(1)) : self;
     rl_tensor *place = wide ? median_place(wide, dim) : NULL, *value = place ? rl_gather(wide, dim, place) : NULL;
@@ -254,7 +267,8 @@ static rl_status median_dim_lower(rl_call *call) {
 }
 static const rl_sample median_dim_samples[] = {{"d[3,4], 1"},  {"d[3,4], 0, true"}, {"d[], 0"}, {"d[0,3], 1"},
                                                {"d[5,7]t, 0"}, {"d[33]s, 0"},       {0}};
-static const rl_bad median_dim_bad[] = {{"f[3,0], 1", RL_INVALID_ARGUMENT, "no elements along dimension 1"},
+static const rl_bad median_dim_bad[] = {{"b[3], 0", RL_DTYPE_MISMATCH, "self must not be bool"},
+                                        {"f[3,0], 1", RL_INVALID_ARGUMENT, "no elements along dimension 1"},
                                         {"f[3], 1", RL_INDEX_OUT_OF_RANGE, "dim 1 is out of range"},
                                         {0}};
 
@@ -266,4 +280,5 @@ const rl_op_def rl_op_def_median_dim = {
     .lower = median_dim_lower,
     .samples = median_dim_samples,
     .bad = median_dim_bad,
+    .sample_dtypes = RL_SAMPLE_NO_BOOL,
 };

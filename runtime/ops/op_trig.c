@@ -102,14 +102,14 @@ static void atan2_vjp(rl_vjp *v) {
         rl_vjp_set(v, 1, rl_neg(rl_mul(share, p)));
 }
 
-/* The greater times sqrt(1 + ratio^2), so that no square overflows; 0 has no ratio. Infinite where one of them is, be
- * the other NaN, as C has it. */
+/* The greater times sqrt(1 + ratio^2), so that no square overflows; 0 has no ratio. Infinite beside an infinity,
+ * whatever the other is, a NaN too (C, annex F). */
 static rl_pw hypotenuse(rl_builder *b, rl_pw p, rl_pw q) {
-    rl_pw big = MAX(ABS(p), ABS(q)), small = MIN(ABS(p), ABS(q)), infinity = NUM(p, INFINITY);
+    rl_pw big = MAX(ABS(p), ABS(q)), small = MIN(ABS(p), ABS(q));
     rl_pw ratio = DIV(small, big);
     rl_pw y = MUL(big, OP1(SQRT, ADD(NUM(p, 1), MUL(ratio, ratio))));
-    y = SELECT(EQ(big, NUM(big, 0)), big, y);
-    return SELECT(OR(EQ(ABS(p), infinity), EQ(ABS(q), infinity)), infinity, y);
+    rl_pw infinite = OR(EQ(ABS(p), NUM(p, INFINITY)), EQ(ABS(q), NUM(q, INFINITY)));
+    return SELECT(infinite, NUM(p, INFINITY), SELECT(EQ(big, NUM(big, 0)), big, y));
 }
 PROGRAM(hypot, hypotenuse(b, x[0], x[1]))
 VJP2(hypot, rl_mul(G, rl_div(X, Y)), rl_mul(G, rl_div(rl_vjp_input(v, 1), Y))) /* gp = g p / y, gq = g q / y */

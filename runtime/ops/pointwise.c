@@ -149,29 +149,55 @@ static inline const pointwise_entry *find_entry(const rl_call *call, int opcode)
 
 /* Launch scalars ------------------------------------------------------------------------------------------------- */
 
-/* A float among integers (fill_ of an integer tensor): toward zero, without undefined behaviour beyond the range. */
+/* A float among integers: toward zero, without undefined behaviour beyond the range. */
 static int64_t to_integer(double f) {
     return f >= 0x1p63 ? INT64_MAX : f >= -0x1p63 ? (int64_t)f : f < 0 ? INT64_MIN : 0;
 }
 
-static rl_number to_number(const rl_value *v, bool integer) {
-    if (v->kind == RL_VALUE_FLOAT)
-        return integer ? (rl_number){.i = to_integer(v->as.f)} : (rl_number){.f = v->as.f};
-    int64_t i = v->kind == RL_VALUE_BOOL ? v->as.b : v->as.i;
-    return integer ? (rl_number){.i = i} : (rl_number){.f = (double)i};
+/* As a register of integers of that dtype holds it: wrapped. */
+static int64_t wrapped(int64_t i, rl_dtype dtype) {
+    switch (dtype) {
+    case RL_BOOL:
+        return i != 0;
+    case RL_U8:
+        return (uint8_t)i;
+    case RL_I8:
+        return (int8_t)i;
+    case RL_I16:
+        return (int16_t)i;
+    case RL_I32:
+        return (int32_t)i;
+    default:
+        return i;
+    }
 }
 
-/* The number that args[i] stands for; a tensor on another device is read. */
+static rl_number to_number(const rl_value *v, rl_dtype dtype) {
+    bool is_float = v->kind == RL_VALUE_FLOAT;
+    int64_t i = is_float ? 0 : v->kind == RL_VALUE_BOOL ? v->as.b : v->as.i;
+    if (rl_dtype_is_float(dtype))
+        return (rl_number){.f = is_float ? v->as.f : (double)i};
+    if (dtype == RL_BOOL && is_float)
+        return (rl_number){.i = v->as.f != 0.0};
+    return (rl_number){.i = wrapped(is_float ? to_integer(v->as.f) : i, dtype)};
+}
+
+/* The number that args[i] stands for; a tensor on another device is read. In place of a tensor it wraps, as that would;
+ * what can be a number alone must fit. */
 static rl_status read_scalar(const rl_call *call, const rl_schema *schema, int i, rl_number *out) {
     rl_value v = call->args[i];
+    rl_dtype dtype = schema->ints >> i & 1 ? RL_I64 : compute_dtype(call);
     if (v.kind == RL_VALUE_TENSOR) {
         v = rl_dtype_is_float((rl_dtype)v.as.tensor->dtype) ? rl_value_of_float(rl_item(v.as.tensor))
                                                             : rl_value_of_int(rl_item_int(v.as.tensor));
         if (rl_failed())
             return rl_error_status();
+    } else if (!(schema->tensors >> i & 1)) {
+        rl_status status = rl_check_fits(call, i, dtype);
+        if (status != RL_OK)
+            return status;
     }
-    rl_reg reg = rl_dtype_reg(compute_dtype(call));
-    *out = to_number(&v, (schema->ints >> i & 1) || reg == RL_REG_I32 || reg == RL_REG_I64);
+    *out = to_number(&v, dtype);
     return RL_OK;
 }
 

@@ -52,6 +52,13 @@ rl_dtype rl_dtype_parse(const char *name) {
     return RL_DTYPE_NONE;
 }
 
+void rl_dtype_range(rl_dtype dtype, int64_t *low, int64_t *high) {
+    int bits = 8 * (int)rl_dtype_size(dtype);
+    bool is_signed = dtype != RL_U8 && dtype != RL_BOOL;
+    *high = dtype == RL_BOOL ? 1 : (int64_t)(UINT64_MAX >> (64 - bits + is_signed));
+    *low = is_signed ? -*high - 1 : 0;
+}
+
 bool rl_dtype_is_float(rl_dtype dtype) {
     return dtype == RL_F32 || dtype == RL_F64 || dtype == RL_F16 || dtype == RL_BF16;
 }

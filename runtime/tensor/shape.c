@@ -165,21 +165,32 @@ bool rl_view_strides(int64_t ndim, const int64_t *shape, const int64_t *stride, 
 
 /* Checks --------------------------------------------------------------------------------------------------------- */
 
+bool rl_shape_is_empty(int64_t ndim, const int64_t *shape) {
+    int64_t product = 1;
+    bool empty = false;
+    for (int64_t d = 0; d < ndim; d++) {
+        empty |= shape[d] == 0;
+        if (__builtin_mul_overflow(product, shape[d] > 0 ? shape[d] : 1, &product))
+            return false; /* its strides would overflow */
+    }
+    return empty;
+}
+
 rl_status rl_check_shape(const char *op, int64_t ndim, const int64_t *shape, rl_dtype dtype, int64_t *out_numel) {
     char text[RL_SHAPE_TEXT];
     if (ndim < 0 || ndim > RL_MAX_DIMS)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: a shape of %" PRId64 " dimensions: expected 0 to %d", op, ndim,
                        RL_MAX_DIMS);
-    /* A size of 0 counts as 1 here, so that strides cannot overflow either. */
     int64_t bytes = rl_dtype_size(dtype) ? (int64_t)rl_dtype_size(dtype) : 1, numel = 1;
+    bool empty = rl_shape_is_empty(ndim, shape);
     for (int64_t d = 0; d < ndim; d++) {
         if (shape[d] < 0)
             return rl_fail(RL_INVALID_ARGUMENT, "%s: shape %s: size %" PRId64 " of dimension %" PRId64 " is negative",
                            op, rl_shape_text(ndim, shape, text), shape[d], d);
-        if (__builtin_mul_overflow(bytes, shape[d] > 0 ? shape[d] : 1, &bytes) || bytes > INT64_C(1) << 62)
+        if (!empty && (__builtin_mul_overflow(bytes, shape[d] > 0 ? shape[d] : 1, &bytes) || bytes > INT64_C(1) << 62))
             return rl_fail(RL_INVALID_ARGUMENT, "%s: shape %s of %s: its bytes overflow 2^62", op,
                            rl_shape_text(ndim, shape, text), rl_dtype_name(dtype));
-        numel *= shape[d];
+        numel = empty ? 0 : numel * shape[d];
     }
     *out_numel = numel;
     return RL_OK;

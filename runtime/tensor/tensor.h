@@ -74,17 +74,21 @@ void rl_channels_last_strides(int64_t ndim, const int64_t *shape, int64_t *out_s
 
 /* The product of the sizes; an error where one is negative or the bytes overflow 2^62. */
 rl_status rl_check_shape(const char *op, int64_t ndim, const int64_t *shape, rl_dtype dtype, int64_t *out_numel);
+/* Whether a shape has a size of 0, and the product of its others is within 2^63. */
+bool rl_shape_is_empty(int64_t ndim, const int64_t *shape);
 /* The same question, quickly: false where rl_check_shape refuses a shape of sizes that are not negative. The bytes of
  * the elements go to *out_bytes. */
 static inline bool rl_shape_bytes(int64_t ndim, const int64_t *shape, rl_dtype dtype, uint64_t *out_bytes) {
     int64_t bytes = (int64_t)rl_dtype_size(dtype), room = bytes;
     for (int64_t d = 0; d < ndim; d++) {
-        if (__builtin_mul_overflow(room, shape[d] > 0 ? shape[d] : 1, &room))
-            return false;
+        if (__builtin_mul_overflow(room, shape[d] > 0 ? shape[d] : 1, &room)) {
+            *out_bytes = 0;
+            return rl_shape_is_empty(ndim, shape);
+        }
         bytes = shape[d] == 0 ? 0 : bytes * shape[d];
     }
     *out_bytes = (uint64_t)bytes;
-    return room <= INT64_C(1) << 62;
+    return room <= INT64_C(1) << 62 || bytes == 0;
 }
 /* dim in [-ndim, ndim) as [0, ndim); a 0-dimensional tensor takes -1 and 0. -1 and an error otherwise. */
 int64_t rl_wrap_dim(const char *op, int64_t dim, int64_t ndim);
@@ -110,8 +114,9 @@ char *rl_shape_text(int64_t ndim, const int64_t *shape, char *buffer);
 /* Dtypes
  * --------------------------------------------------------------------------------------------------------------- */
 
-rl_reg rl_dtype_reg(rl_dtype dtype);      /* the register that programs compute it in */
-bool rl_dtype_is_integer(rl_dtype dtype); /* bool is not */
+rl_reg rl_dtype_reg(rl_dtype dtype);                              /* the register that programs compute it in */
+void rl_dtype_range(rl_dtype dtype, int64_t *low, int64_t *high); /* of an integer dtype; of bool 0 and 1 */
+bool rl_dtype_is_integer(rl_dtype dtype);                         /* bool is not */
 /* PyTorch's rule for a result of several operands: those with dimensions before those without before numbers, a
  * higher category (bool < integer < float) before a lower. `default float` (f32) for a float number among integers. */
 rl_dtype rl_result_dtype(const rl_value *operands, int64_t count);

@@ -182,8 +182,9 @@ static bool query(suite *self, void *library) {
           "a host of another ABI must be refused with ABI mismatch, or be given a table of this one; status %d",
           (int)status);
     status = (rl_status)function(RL_ABI_VERSION, &host, &api);
-    if (!check(self, status == RL_OK && api, "%s gave status %d: %s", RL_BACKEND_QUERY_SYMBOL, (int)status,
-               self->sentence))
+    if (!check(self, status == RL_OK, "%s gave status %d: %s", RL_BACKEND_QUERY_SYMBOL, (int)status,
+               *self->sentence ? self->sentence : "and no reason") ||
+        !check(self, api != NULL, "%s gave RL_OK and no table", RL_BACKEND_QUERY_SYMBOL))
         return false;
     /* At this host's size: of a longer table the rest is ignored, of a shorter one the tail is zero. */
     memset(&self->table, 0, sizeof self->table);

@@ -17,6 +17,11 @@ done
 for name in ends_without_devices ends_unopened; do # what init started is ended
     expect 1 'closed after its end' "$rushlight" check "$build/lib/test_plugins/rushlight_backend_$name.so"
 done
+for plugin in 'no_table gave RL_OK and no table' 'query_is_silent gave status 99: and no reason' \
+    'query_fails only on Tuesdays'; do
+    expect 1 "rl_backend_query gave.*${plugin#* gave}|${plugin#* }" "$rushlight" check \
+        "$build/lib/test_plugins/rushlight_backend_${plugin%% *}.so"
+done
 expect 1 'ELF' "$rushlight" check "$source/README.md"
 head -c 2000 "$root/sim/rushlight_backend_sim.so" >"$root/cut.so"
 expect 1 'truncated' "$rushlight" check "$root/cut.so"

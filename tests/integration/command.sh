@@ -18,6 +18,27 @@ expect 0 'softmax' "$rushlight" ops
 "$rushlight" devices --json | python3 -m json.tool >/dev/null || fail "devices --json is no JSON"
 "$rushlight" ops --json | python3 -m json.tool >/dev/null || fail "ops --json is no JSON"
 
+expect 1 "no op's name contains 'zzz'" "$rushlight" ops zzz
+expect 1 "no op's name contains 'zzz'" "$rushlight" ops zzz --json
+"$rushlight" ops zzz --json 2>/dev/null | python3 -m json.tool >/dev/null || fail "ops zzz --json is no JSON"
+# Every variable that anything here reads, but for sim's, which is no part of the package.
+for variable in $(grep -rhoE 'getenv\("RUSHLIGHT_[A-Z0-9_]+"' "$source/runtime" "$source/backends" |
+    grep -oE 'RUSHLIGHT_[A-Z0-9_]+' | sort -u); do
+    expect 0 "^$variable " "$rushlight" env
+done
+for command in train compare devices ops env check version; do
+    "$rushlight" "$command" --help | awk 'length > 120 { exit 1 }' || fail "$command --help is wider than 120 columns"
+done
+
+# ./dev says what is wrong with its arguments before it builds anything.
+for command in setup build demo test bench format tidy asan tsan; do
+    expect 0 "^\./dev $command " "$source/dev" "$command" --help
+done
+expect 1 "demo: no device 'simulator'" "$source/dev" demo simulator
+expect 1 "demo takes names of devices, not '--fast'" "$source/dev" demo --fast
+expect 1 "test does not take '--al'" "$source/dev" test --al
+expect 2 'unrecognized arguments: --fast' "$source/dev" bench --fast
+
 expect 2 'epochs' "$rushlight" train fashion-mnist --epochs x
 expect 2 'epochs' "$rushlight" train fashion-mnist --epochs -1
 expect 2 'batch' "$rushlight" train fashion-mnist --batch 0

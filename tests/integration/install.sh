@@ -9,7 +9,7 @@ mkdir -p "$root"
 cmake --install "$build" --prefix "$prefix" >"$root/install.log" 2>&1 || { cat "$root/install.log"; exit 1; }
 outside() { # folder of the source, folder of the build
     cmake -G Ninja -S "$source/$1" -B "$root/$2" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="${CC:-cc}" \
-        -DCMAKE_C_FLAGS="$flags" -DCMAKE_PREFIX_PATH="$prefix" >"$root/$2.log" 2>&1 &&
+        -DCMAKE_C_FLAGS="$flags" -DCMAKE_PREFIX_PATH="$prefix;$source/.deps/root/usr" >"$root/$2.log" 2>&1 &&
         cmake --build "$root/$2" >>"$root/$2.log" 2>&1 || { cat "$root/$2.log"; exit 1; }
 }
 outside frontends/c examples

@@ -43,6 +43,24 @@ status=$?
 [ $status = 130 ] || fail "Ctrl-C gives status $status: $(cat "$root/stopped.log")"
 expect 0 'epoch 1' "$rushlight" train fashion-mnist --data "$data" --epochs 1 --device ref --load "$root/stopped.safetensors"
 
+# The same for programs: what was trained and where it was saved is in the JSON, and said on stderr.
+rm -f "$root/stopped.safetensors"
+"$rushlight" train fashion-mnist --data "$data" --epochs 100000 --device ref --save "$root/stopped.safetensors" --json \
+    >"$root/stopped.json" 2>"$root/stopped.log" &
+pid=$!
+while kill -0 $pid 2>/dev/null && ! grep -q 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
+kill -INT $pid
+wait $pid
+[ "$(json saved <"$root/stopped.json")" = "$root/stopped.safetensors" ] || fail "the JSON: $(cat "$root/stopped.json")"
+[ "$(json interrupted <"$root/stopped.json")" = True ] || fail "the JSON: $(cat "$root/stopped.json")"
+grep -q 'interrupted after .* epochs; saved to' "$root/stopped.log" || fail "stderr: $(cat "$root/stopped.log")"
+
+# A part of an epoch is told as such, in lines, tables and JSON.
+expect 0 '^epoch 0\.' "$rushlight" train fashion-mnist --data "$data" --batch 1 --epochs 1 --device ref --seconds 0.02
+part=$("$rushlight" compare fashion-mnist --data "$data" --batch 1 --epochs 1 --devices ref --seconds 0.02 --json \
+    2>/dev/null | python3 -c "import json,sys; print(0 < json.load(sys.stdin)[0]['epochs'] < 1)")
+[ "$part" = True ] || fail "compare --json tells no part of an epoch: $part"
+
 # Piped output has no bar and no control characters.
 train --epochs 1 --device ref 2>&1 | LC_ALL=C grep -q $'[\r\x1b]' && fail "piped output holds control characters"
 

@@ -128,8 +128,8 @@ typedef enum rl_reg { RL_REG_F32 = 0, RL_REG_F64 = 1, RL_REG_I32 = 2, RL_REG_I64
     X(FMA, 12, 3, F, "a * b + c, rounded once")                                                                        \
     X(NEG, 13, 1, A, "-a")                                                                                             \
     X(ABS, 14, 1, A, "|a|")                                                                                            \
-    X(MIN, 15, 2, A, "the smaller; NaN if either is")                                                                  \
-    X(MAX, 16, 2, A, "the larger; NaN if either is")                                                                   \
+    X(MIN, 15, 2, A, "the smaller, b if they are equal (0, -0); NaN if either is")                                     \
+    X(MAX, 16, 2, A, "the larger, b if they are equal (0, -0); NaN if either is")                                      \
     X(IDIV, 17, 2, I, "a / b toward zero; 0 where b = 0")                                                              \
     X(IREM, 18, 2, I, "a - b * IDIV(a, b); 0 where b = 0")                                                             \
     X(EQ, 19, 2, A, "a == b")                                                                                          \

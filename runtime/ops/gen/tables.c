@@ -87,7 +87,7 @@ static void write_wrapper(FILE *out, const gen_op *op, const char *name, bool in
         fprintf(out, "    const rl_param *params = rl_schema_table[RL_OPCODE_%s].params;\n", op->name);
         fprintf(out,
                 "    if (RL_UNLIKELY_(options && options->struct_size < sizeof options->struct_size) &&\n"
-                "        rl_options_unset(\"%s\"))\n        ",
+                "        rl_options_unset(\"%s\", options->struct_size))\n        ",
                 name);
         write_failure(out, schema);
     }

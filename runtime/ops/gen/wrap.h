@@ -15,8 +15,8 @@
                                                                                               : none.field)
 
 /* A struct of options without its size would be ignored: says so. True, always. */
-static inline bool rl_options_unset(const char *op) {
-    rl_fail(RL_INVALID_ARGUMENT, "%s: options.struct_size is 0: set it to the size of the struct", op);
+static inline bool rl_options_unset(const char *op, size_t size) {
+    rl_fail(RL_INVALID_ARGUMENT, "%s: options.struct_size is %zu: set it to the size of the struct", op, size);
     return true;
 }
 

@@ -70,6 +70,34 @@ static void long_sentences_are_whole(void **state) {
 }
 
 /* Without memory the status is kept and the sentence cut, between characters. */
+/* Called within another, a function's sentence begins with the outermost one's name, and the argument it is about. */
+static void what_was_called(void **state) {
+    (void)state;
+    rl_error_context before = rl_error_enter("outer");
+    rl_error_about("middle", "x"); /* not what was called */
+    {
+        RL_WITHIN("middle");
+        rl_fail(RL_INVALID_ARGUMENT, "inner: %d", 3);
+    }
+    assert_string_equal(rl_error_text(), "outer: inner: 3");
+    before = (rl_error_leave(&before), rl_error_enter("outer"));
+    rl_error_state saved;
+    rl_error_push(&saved);
+    rl_fail(RL_INVALID_ARGUMENT, "outer: named already");
+    assert_string_equal(rl_error_text(), "outer: named already");
+    rl_error_pop(&saved, NULL);
+    rl_error_clear();
+    rl_error_enter("outer");
+    rl_error_about("outer", "target");
+    rl_fail(RL_INVALID_ARGUMENT, "inner: %0300d", 7); /* too long for the room in the thread */
+    assert_int_equal(strlen(rl_error_text()), strlen("outer: target: inner: ") + 300);
+    assert_memory_equal(rl_error_text(), "outer: target: inner: 0", 23);
+    rl_error_leave(&before);
+    rl_error_clear();
+    rl_fail(RL_INVALID_ARGUMENT, "alone");
+    assert_string_equal(rl_error_text(), "alone");
+}
+
 static void kept_without_memory(void **state) {
     (void)state;
     char sentence[301] = "";
@@ -303,21 +331,14 @@ static void environment_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(no_error_at_first),
-        TEST(first_error_stays),
-        TEST(an_error_is_never_ok),
-        TEST(status_texts),
-        TEST(long_sentences_are_whole),
-        TEST(kept_without_memory),
-        TEST(set_aside),
-        TEST(set_aside_nothing),
-        TEST(set_aside_without_memory),
-        TEST(handler_sees_first_errors),
-        TEST(each_thread_its_own),
-        TEST(log_topics_and_levels),
-        TEST(environment_numbers),
-        TEST(environment_flags),
-        TEST(environment_table),
+        TEST(no_error_at_first),         TEST(first_error_stays),
+        TEST(an_error_is_never_ok),      TEST(status_texts),
+        TEST(long_sentences_are_whole),  TEST(what_was_called),
+        TEST(kept_without_memory),       TEST(set_aside),
+        TEST(set_aside_nothing),         TEST(set_aside_without_memory),
+        TEST(handler_sees_first_errors), TEST(each_thread_its_own),
+        TEST(log_topics_and_levels),     TEST(environment_numbers),
+        TEST(environment_flags),         TEST(environment_table),
     };
     return cmocka_run_group_tests_name("base: errors, log, environment", tests, NULL, NULL);
 }

@@ -256,6 +256,9 @@ static void test_refuses(void **state) {
     expect(RL_INVALID_ARGUMENT, "dataset_of_tensors: got 2 tensors at NULL");
     assert_null(rl_dataset_of_tensors(RL_TENSORS(rl_zeros(RL_DIMS(3)), rl_zeros(RL_DIMS(4)))));
     expect(RL_SHAPE_MISMATCH, "4");
+    assert_false(rl_loader_next2(NULL, &x, &y));
+    assert_string_equal(rl_error_text(), "loader_next2: the loader is NULL");
+    rl_error_clear();
     assert_false(rl_loader_next2(rl_loader_new(numbers()), &x, &y));
     expect(RL_INVALID_ARGUMENT, "two fields");
     assert_false(rl_loader_next(NULL, &x));

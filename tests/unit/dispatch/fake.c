@@ -217,3 +217,7 @@ rl_status rl_device_result(rl_device *self, const char *op, rl_status status) {
     assert_int_equal(fake.depth, 0);
     return rl_fail(status, "%s: on %s: status %d", op, self->name, (int)status);
 }
+rl_status rl_device_bad_index(rl_device *self, const char *op, int64_t dim) {
+    assert_int_equal(fake.depth, 0);
+    return rl_fail(RL_INDEX_OUT_OF_RANGE, "%s: index of dimension %d, on %s", op, (int)dim, self->name);
+}

@@ -251,7 +251,7 @@ static void test_nan_and_infinities(void **state) {
     (void)state;
     RL_SCOPE();
     rl_tensor *a = floats((const float[]){NAN, INFINITY, -INFINITY, -0.0f, 1.0f}, 5);
-    assert_floats(rl_relu(a), (const float[]){NAN, INFINITY, 0, 0, 1}, 5);
+    assert_floats(rl_relu(a), (const float[]){NAN, INFINITY, 0, -0.0f, 1}, 5);
     assert_floats(rl_clamp(a, .min = RL_VALUE(-2), .max = RL_VALUE(2)), (const float[]){NAN, 2, -2, -0.0f, 1}, 5);
     assert_floats(rl_maximum(a, rl_zeros_like(a)), (const float[]){NAN, INFINITY, 0, 0, 1}, 5);
     assert_floats(rl_fmax(a, rl_ones_like(a)), (const float[]){1, INFINITY, 1, 1, 1}, 5);
