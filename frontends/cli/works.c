@@ -29,6 +29,7 @@ bool work_matches(const work *self, const char *pattern) {
 void work_state_deinit(work_state *self) {
     rl_release(self->optimizer);
     rl_release(self->net);
+    rl_release(self->d);
     rl_release(self->c);
     rl_release(self->b);
     rl_release(self->a);

@@ -13,7 +13,7 @@ typedef enum work_kind { WORK_OP, WORK_MODEL } work_kind;
 
 /* What a work keeps on one device between its runs. Retained: work_state_deinit gives it back. */
 typedef struct work_state {
-    rl_tensor *a, *b, *c; /* its inputs */
+    rl_tensor *a, *b, *c, *d; /* its inputs */
     rl_module *net;
     rl_optimizer *optimizer;
 } work_state;
