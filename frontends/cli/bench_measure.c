@@ -207,7 +207,8 @@ static void prepare_work(bench *self, int number, progress *bar) {
 static bool wants_turn(const bench *self, const bench_cell *cell) {
     if (!cell->prepared || *cell->failure)
         return false;
-    return cell->spent < self->seconds || (cell->n_turns < 3 && cell->spent < 4.0 * self->seconds);
+    return cell->n_turns == 0 || cell->spent < self->seconds ||
+           (cell->n_turns < 3 && cell->spent < 4.0 * self->seconds);
 }
 
 static void take_turns(bench *self, progress *bar) {
