@@ -15,7 +15,8 @@ typedef struct command {
     const char *help;                  /* the whole of `rushlight NAME --help` */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 } command;
-extern const command command_train, command_compare, command_devices, command_ops, command_env, command_check;
+extern const command command_train, command_compare, command_bench, command_devices, command_ops, command_env,
+    command_check;
 
 /* Options (options.c)
  * --------------------------------------------------------------------------------------------------- */
@@ -31,6 +32,10 @@ typedef struct option_spec {
  * line on stderr. --help prints `help` and sets *out_done. Returns EXIT_OK or EXIT_USAGE. */
 int parse_options(const command *about, int argc, char **argv, const option_spec *specs, int n_specs,
                   const char **operands, int room, int *out_operands, bool *out_done);
+
+/* The devices of "a,b,c", each once; "all": every usable one but sim, which is only there when named. Returns how many
+ * they are; -1 and an error where one cannot be had. */
+int parse_devices(const char *names, rl_device **out_devices, int room);
 
 /* Errors
  * ------------------------------------------------------------------------------------------------------------------ */

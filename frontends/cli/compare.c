@@ -16,31 +16,11 @@ typedef struct row {
     char failure[512]; /* "" where it went well */
 } row;
 
-/* The devices of "a,b,c"; "all": every usable one of rank 0 or more, that is none that is only asked for by name. */
 static int choose_devices(const char *names, row *rows) {
-    rl_device *all[DEVICES_MOST];
-    char *copy, *name, *rest = NULL;
-    int count = 0;
-    if (!strcmp(names, "all")) {
-        size_t n = rl_device_list(all, DEVICES_MOST);
-        for (size_t i = 0; i < n && i < DEVICES_MOST; i++) {
-            if (strncmp(rl_device_name(all[i]), "sim:", 4) != 0 && rl_device_usable(all[i]))
-                rows[count++].device = all[i];
-            rl_error_clear();
-        }
-        return count;
-    }
-    if (!(copy = strdup(names)))
-        return 0;
-    for (name = strtok_r(copy, ",", &rest); name && count < DEVICES_MOST; name = strtok_r(NULL, ",", &rest)) {
-        rl_device *device = rl_device_get(name);
-        if (!device) {
-            free(copy);
-            return -1;
-        }
-        rows[count++].device = device;
-    }
-    free(copy);
+    rl_device *devices[DEVICES_MOST];
+    int count = parse_devices(names, devices, DEVICES_MOST);
+    for (int i = 0; i < count; i++)
+        rows[i].device = devices[i];
     return count;
 }
 

@@ -7,8 +7,8 @@
 static int run_version(int argc, char **argv);
 static const command command_version = {"version", "the version", "usage: rushlight version\n\nPrints the version.\n",
                                         run_version};
-static const command *const commands[] = {&command_train, &command_compare, &command_devices, &command_ops,
-                                          &command_env,   &command_check,   &command_version};
+static const command *const commands[] = {&command_train, &command_compare, &command_bench, &command_devices,
+                                          &command_ops,   &command_env,     &command_check, &command_version};
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
 static int run_version(int argc, char **argv) {

@@ -96,3 +96,32 @@ int parse_options(const command *about, int argc, char **argv, const option_spec
     *out_operands = count;
     return status;
 }
+
+int parse_devices(const char *names, rl_device **out_devices, int room) {
+    char *copy, *name, *rest = NULL;
+    int count = 0;
+    if (!strcmp(names, "all")) {
+        rl_device *all[256];
+        size_t n = rl_device_list(all, 256);
+        for (size_t i = 0; i < n && i < 256 && count < room; i++) {
+            if (strncmp(rl_device_name(all[i]), "sim:", 4) != 0 && rl_device_usable(all[i]))
+                out_devices[count++] = all[i];
+            rl_error_clear();
+        }
+        return count;
+    }
+    if (!(copy = strdup(names)))
+        return 0;
+    for (name = strtok_r(copy, ",", &rest); name && count >= 0; name = strtok_r(NULL, ",", &rest)) {
+        rl_device *device = rl_device_get(name);
+        bool known = false;
+        for (int i = 0; i < count; i++)
+            known = known || out_devices[i] == device;
+        if (!device)
+            count = -1;
+        else if (!known && count < room)
+            out_devices[count++] = device;
+    }
+    free(copy);
+    return count;
+}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures Rushlight, beside PyTorch where a Python with torch is at hand.
+"""Runs `rushlight bench`, then, where a Python with torch is at hand, measures the same works beside PyTorch.
 
 The workers take turns, so that whatever else the machine does falls on all of them; each figure is the median over the
-turns, each ratio the median of the ratios of the two neighbours in one turn. Times of one machine are not times of
-another: look at the ratios.
+turns, each ratio the median of the ratios of two neighbours in one turn. Times of one machine are not times of another:
+look at the ratios. Memory is a pass of its own: each work in a fresh process, its largest resident size less that of a
+process that did no more than a step of Linear(1, 1).
 """
 
 import argparse
@@ -12,27 +13,36 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 
-# name, what, the other side of the ratio ("torch" or another work of ours), the ratio to reach or None
-ROWS = [
-    ("add16", "add of 2 x 16 floats, from C", "torch", None),
-    ("classic_step", "step of Linear(1, 1), MSE, SGD", "torch", None),
-    ("matmul_256", "matmul 256, against dnnl_sgemm", "sgemm_256", 0.95),
-    ("matmul_1024", "matmul 1024, against dnnl_sgemm", "sgemm_1024", 0.95),
-    ("matmul_256", "matmul 256", "torch", None),
-    ("matmul_1024", "matmul 1024", "torch", None),
-    ("add_4m", "add of 2 x 4,000,000 floats", "torch", 2.0),
-    ("add_4m_kept", "the same, the last result kept", "torch", 2.0),
-    ("gelu_4m", "tanh-GELU chain as one program", "torch", 5.0),
-    ("gelu_4m_eager", "tanh-GELU chain op by op", None, None),
-    ("mlp_step", "step of MLP 784-512-256-10, Adam", "torch", 1.3),
-]
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# What is to be reached: times as fast as PyTorch, times as fast as dnnl_sgemm, nanoseconds of one round at most.
+TIMES_TORCH = {
+    "add_4m": 2.0,
+    "gelu_chain_4m": 5.0,
+    "mlp_step": 1.3,
+    "adam_10m": 1.5,
+    "layernorm_fb": 1.5,
+    "cnn_step": 1.0,
+    "conv_fb": 1.0,
+    "softmax_4m": 1.0,
+    "layernorm_4m": 1.0,
+    "cross_entropy_fb": 1.0,
+    "lstm_step": 1.0,
+}
+TIMES_SGEMM = {"matmul_256": 0.95, "matmul_1024": 0.95}
+AT_MOST_NS = {"op_add_16": 300, "seed_step": 15e3, "tiny_conv": 2e3}
+
+BASELINE = "seed_step"  # of memory
 
 
 class Worker:
-    def __init__(self, command, environment=None):
+    """A process that answers "NAME SECONDS" with "NAME NANOSECONDS"."""
+
+    def __init__(self, command, **environment):
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**environment, **os.environ}
         )
 
     def measure(self, name, seconds):
@@ -44,87 +54,178 @@ class Worker:
         return float(answer[1])
 
     def close(self):
+        """Ends it. Its largest resident size in bytes."""
         self.process.stdin.close()
-        self.process.wait()
+        self.process.stdout.close()
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return 1024 * usage.ru_maxrss
+
+    def library(self, name):
+        """The path of a shared library that it has loaded; None where there is none."""
+        try:
+            with open(f"/proc/{self.process.pid}/maps") as maps:
+                paths = {line.split(maxsplit=5)[5].strip() for line in maps if len(line.split(maxsplit=5)) == 6}
+        except OSError:
+            return None
+        return next((path for path in sorted(paths) if os.path.basename(path).startswith(name)), None)
 
 
-def torch_worker(python, threads):
+def torch_version(python):
     try:
         probe = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
     except OSError:
-        return None, None
-    if probe.returncode != 0:
-        return None, None
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_worker.py")
-    return Worker([python, script, str(threads)]), probe.stdout.strip()
+        return None
+    return probe.stdout.strip() if probe.returncode == 0 else None
 
 
-def take_turns(ours, theirs, rounds, seconds):
-    names = sorted({row[0] for row in ROWS} | {row[2] for row in ROWS if row[2] not in (None, "torch")})
-    ours_at = {name: [] for name in names}
-    theirs_at = {name: [] for name in names}
-    for _ in range(rounds):
+def rushlight_bench(arguments):
+    """The command's own table on stdout; its JSON."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [arguments.rushlight, "bench", *arguments.patterns, "--devices", arguments.devices]
+        command += ["--seconds", str(arguments.seconds), "--rounds", str(arguments.rounds), "--json", file.name]
+        status = subprocess.run(command).returncode
+        if status not in (0, 1):
+            sys.exit(status)
+        text = file.read().decode()
+    return json.loads(text) if text else sys.exit(status)
+
+
+def take_turns(workers, names, rounds, seconds):
+    """{worker: {name: [nanoseconds of each turn]}}; 0 where a worker does not know the work."""
+    costs = {worker: {name: [] for name in names} for worker in workers}
+    for number in range(rounds):
         for name in names:
-            ours_at[name].append(ours.measure(name, seconds))
-            if theirs:
-                theirs_at[name].append(theirs.measure(name, seconds))
-    return ours_at, theirs_at
+            show(f"beside PyTorch: round {number + 1} of {rounds}, {name}")
+            for worker in workers:
+                costs[worker][name].append(workers[worker].measure(name, seconds / rounds))
+    show("")
+    return costs
 
 
-def readable(nanoseconds):
-    for unit, size in (("ns", 1), ("us", 1e3), ("ms", 1e6)):
-        if nanoseconds < 1000 * size:
-            break
-    return f"{nanoseconds / size:.3g} {unit}"
+def show(text):
+    if sys.stderr.isatty():
+        print(f"\r{text[:78]}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def memory_of(command, names):
+    """{name: bytes}: the largest resident size of a process that does this work, beyond the baseline's."""
+
+    def largest(works):
+        worker = Worker(command)
+        known = [worker.measure(name, 0.05) > 0 for name in works]
+        size = worker.close()
+        return size if all(known) else None
+
+    baseline = largest([BASELINE])
+    sizes = {}
+    for name in names:
+        show(f"memory: {os.path.basename(command[0])}, {name}")
+        size = largest([BASELINE, name])
+        sizes[name] = max(size - baseline, 0) if size is not None else None
+    show("")
+    return sizes
+
+
+def median_ratio(above, below):
+    ratios = [a / b for a, b in zip(above, below) if a > 0 and b > 0]
+    return statistics.median(ratios) if ratios else None
+
+
+def goal_of(name, ns, to_torch, to_sgemm):
+    """(the goal in words, whether it is reached); of several, all."""
+    goals = []
+    if name in TIMES_TORCH and to_torch:
+        goals.append((f"{TIMES_TORCH[name]:.2g} x torch", to_torch >= TIMES_TORCH[name]))
+    if name in TIMES_SGEMM and to_sgemm:
+        goals.append((f"{TIMES_SGEMM[name]:.2g} x sgemm", to_sgemm >= TIMES_SGEMM[name]))
+    if name in AT_MOST_NS:
+        goals.append((f"<= {readable(AT_MOST_NS[name], TIME)}", ns <= AT_MOST_NS[name]))
+    return ", ".join(text for text, _ in goals), all(reached for _, reached in goals) if goals else None
+
+
+def row_of(entry, costs, memory):
+    name = entry["name"]
+    ours = costs["rushlight"][name]
+    torch, sgemm = costs.get("torch", {}).get(name, []), costs.get("sgemm", {}).get(name, [])
+    row = {"name": name, "what": entry["what"], "ns": statistics.median(ours)}
+    row["torch_ns"] = statistics.median(torch) if torch and min(torch) > 0 else None
+    row["sgemm_ns"] = statistics.median(sgemm) if sgemm and min(sgemm) > 0 else None
+    row["times_torch"], row["times_sgemm"] = median_ratio(torch, ours), median_ratio(sgemm, ours)
+    row["goal"], row["reached"] = goal_of(name, row["ns"], row["times_torch"], row["times_sgemm"])
+    row["allocator_peak"] = entry["results"][0]["peak_memory"]
+    row["memory"], row["torch_memory"] = (memory.get(side, {}).get(name) for side in ("rushlight", "torch"))
+    return row
+
+
+TIME, BYTES = ("ns", "us", "ms", "s"), ("B", "kB", "MB", "GB")
+
+
+def readable(number, units):
+    if number is None:
+        return "-"
+    unit = 0
+    while number >= 999.5 and unit < 3:
+        number /= 1000
+        unit += 1
+    return f"{number:.3g} {units[unit]}"
+
+
+def print_rows(rows):
+    print(f"{'work':20} {'rushlight':>9} {'torch':>9} {'times':>7} {'sgemm':>7}  {'goal':25}", end="")
+    print(f" {'memory':>8} {'torch':>8} {'allocator':>9}")
+    for row in rows:
+        times, sgemm = (f"{row[key]:.2f}" if row[key] else "-" for key in ("times_torch", "times_sgemm"))
+        goal = f"{row['goal']} {'' if row['reached'] else 'MISSED'}" if row["goal"] else ""
+        print(f"{row['name']:20} {readable(row['ns'], TIME):>9} {readable(row['torch_ns'], TIME):>9}", end="")
+        print(f" {times:>7} {sgemm:>7}  {goal:25} {readable(row['memory'], BYTES):>8}", end="")
+        print(f" {readable(row['torch_memory'], BYTES):>8} {readable(row['allocator_peak'], BYTES):>9}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worker", required=True, help="the program rushlight-bench")
+    parser.add_argument("patterns", nargs="*", help="works, as `rushlight bench` takes them")
+    parser.add_argument("--rushlight", required=True, help="the command")
+    parser.add_argument("--devices", default="all", help="of `rushlight bench`; the first is held against PyTorch")
     parser.add_argument("--python", default=os.environ.get("PYTHON", sys.executable), help="a Python that has torch")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of each work in each round")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each work and each side, about")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the pass that measures memory")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there too")
     parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.parse_only:
         return
 
-    threads = len(os.sched_getaffinity(0))
-    ours = Worker([arguments.worker])
-    theirs, version = torch_worker(arguments.python, threads)
-    if not theirs:
+    measured = rushlight_bench(arguments)
+    device, names = measured["devices"][0]["device"], [entry["name"] for entry in measured["works"]]
+    threads, version = len(os.sched_getaffinity(0)), torch_version(arguments.python)
+    ours = [arguments.rushlight, "bench", "--serve", "--devices", device]
+    theirs = [arguments.python, os.path.join(HERE, "torch_worker.py"), str(threads)]
+    workers = {"rushlight": Worker(ours)}
+    if version:
+        workers["torch"] = Worker(theirs)
+    else:
         print(f"bench: {arguments.python} has no torch; measuring Rushlight alone", file=sys.stderr)
-    ours_at, theirs_at = take_turns(ours, theirs, arguments.rounds, arguments.seconds)
-    ours.close()
-    if theirs:
-        theirs.close()
+    workers["rushlight"].measure(BASELINE, 0)  # loads the backend
+    library = workers["rushlight"].library("libdnnl.so")
+    if library and not set(TIMES_SGEMM).isdisjoint(names):
+        script = os.path.join(HERE, "sgemm_worker.py")  # its threads wait for each other as the backend has them wait
+        workers["sgemm"] = Worker([sys.executable, script, library], GOMP_SPINCOUNT="3000")
+    costs = take_turns(workers, names, arguments.rounds, arguments.seconds)
+    for worker in workers.values():
+        worker.close()
+    memory = {}
+    if version and not arguments.no_memory:
+        memory = {"rushlight": memory_of(ours, names), "torch": memory_of(theirs, names)}
 
-    rows = []
-    for name, text, other, goal in ROWS:
-        against = theirs_at[name] if other == "torch" else ours_at.get(other, [])
-        usable = against and min(against) > 0
-        rows.append(
-            {
-                "name": name,
-                "text": text,
-                "ns": statistics.median(ours_at[name]),
-                "against": other if usable else None,
-                "against_ns": statistics.median(against) if usable else None,
-                "ratio": statistics.median(a / o for a, o in zip(against, ours_at[name])) if usable else None,
-                "goal": goal,
-            }
-        )
+    rows = [row_of(entry, costs, memory) for entry in measured["works"]]
+    print(f"\n{device} beside PyTorch {version or '(not at hand)'}, {threads} threads; medians of {arguments.rounds} turns")
+    print("times, sgemm: how many times as fast as PyTorch, as dnnl_sgemm; memory: resident, of the process\n")
+    print_rows(rows)
     if arguments.json:
-        print(json.dumps({"threads": threads, "torch": version, "rows": rows}, indent=1))
-        return
-    print(f"{threads} threads; PyTorch {version or 'not measured'}; medians of {arguments.rounds} turns\n")
-    print(f"{'':34} {'rushlight':>10} {'other':>10} {'times as fast':>14}  {'goal':>5}")
-    for row in rows:
-        other = readable(row["against_ns"]) if row["against_ns"] else "-"
-        ratio = f"{row['ratio']:.2f}" if row["ratio"] else "-"
-        goal = f"{row['goal']:.2f}" if row["goal"] else ""
-        print(f"{row['text']:34} {readable(row['ns']):>10} {other:>10} {ratio:>14}  {goal:>5}")
+        with open(arguments.json, "w") as file:
+            json.dump({"bench": measured, "threads": threads, "torch": version, "rows": rows}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 # The command: help, usage errors, what it prints.
 . "$(dirname "$0")/lib.sh"
 
-for command in train compare devices ops env check version; do
+for command in train compare bench devices ops env check version; do
     expect 0 "usage: rushlight $command" "$rushlight" "$command" --help
     expect 2 "rushlight $command: no option '--nonsense'" "$rushlight" "$command" --nonsense
 done
