@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part of clone.c: LANES floats as one value, for loops whose elements lie in pairs, which the compiler makes no
+/* Part of clone.c: POOL_WIDTH floats as one value, for loops whose elements lie in pairs, which the compiler makes no
  * vectors of where they are short. Arithmetic and comparisons are C's own. */
 
 #ifdef __AVX__
-#define LANES 8
+#define POOL_WIDTH 8
 #else
-#define LANES 4
+#define POOL_WIDTH 4
 #endif
-typedef float lanes __attribute__((vector_size(4 * LANES)));
-typedef int32_t lane_mask __attribute__((vector_size(4 * LANES))); /* -1 or 0 in each lane: what comparisons give */
+typedef float pool_lanes __attribute__((vector_size(4 * POOL_WIDTH)));
+typedef int32_t pool_mask
+    __attribute__((vector_size(4 * POOL_WIDTH))); /* -1 or 0 in each lane: what comparisons give */
 
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_mask){__VA_ARGS__})
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (pool_mask){__VA_ARGS__})
 #endif
-#if LANES == 8
+#if POOL_WIDTH == 8
 #define EVENS(a, b) SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define ODDS(a, b) SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #define PAIRS_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
@@ -27,57 +28,61 @@ typedef int32_t lane_mask __attribute__((vector_size(4 * LANES))); /* -1 or 0 in
 #define PAIRS_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
 #endif
 
-static inline lanes load_lanes(const float *from) {
-    lanes v;
+static inline pool_lanes load_pool_lanes(const float *from) {
+    pool_lanes v;
     memcpy(&v, from, sizeof v);
     return v;
 }
-static inline void store_lanes(float *to, lanes v) {
+static inline void store_pool_lanes(float *to, pool_lanes v) {
     memcpy(to, &v, sizeof v);
 }
 /* v where mask holds, else 0 */
-static inline lanes lanes_where(lane_mask mask, lanes v) {
-    return (lanes)((lane_mask)v & mask);
+static inline pool_lanes lanes_where(pool_mask mask, pool_lanes v) {
+    return (pool_lanes)((pool_mask)v & mask);
 }
 /* The greater; NaN wins. */
-static inline lanes greater_lanes(lanes v, lanes m) {
-    const lane_mask take = (v > m) | (v != v);
-    return (lanes)(((lane_mask)v & take) | ((lane_mask)m & ~take));
+static inline pool_lanes greater_lanes(pool_lanes v, pool_lanes m) {
+    const pool_mask take = (v > m) | (v != v);
+    return (pool_lanes)(((pool_mask)v & take) | ((pool_mask)m & ~take));
 }
 /* Where v, one of several, is m, the greatest of them. */
-static inline lane_mask found_lanes(lanes v, lanes m) {
+static inline pool_mask found_lanes(pool_lanes v, pool_lanes m) {
     return (v == m) | (v != v);
 }
 
 /* Of windows of 2 x 2 over rows a and b: the greatest; and its gradient g at the first of these, 0 at the others. */
 static inline void pool_two_by_two_forward(float *out, const float *a, const float *b) {
-    const lanes a0 = load_lanes(a), a1 = load_lanes(a + LANES), b0 = load_lanes(b), b1 = load_lanes(b + LANES);
-    const lanes upper = greater_lanes(ODDS(a0, a1), EVENS(a0, a1)), lower = greater_lanes(ODDS(b0, b1), EVENS(b0, b1));
-    store_lanes(out, greater_lanes(lower, upper));
+    const pool_lanes a0 = load_pool_lanes(a), a1 = load_pool_lanes(a + POOL_WIDTH), b0 = load_pool_lanes(b),
+                     b1 = load_pool_lanes(b + POOL_WIDTH);
+    const pool_lanes upper = greater_lanes(ODDS(a0, a1), EVENS(a0, a1)),
+                     lower = greater_lanes(ODDS(b0, b1), EVENS(b0, b1));
+    store_pool_lanes(out, greater_lanes(lower, upper));
 }
 static inline void pool_two_by_two_backward(const float *g, const float *a, const float *b, float *A, float *B) {
-    const lanes a0 = load_lanes(a), a1 = load_lanes(a + LANES), b0 = load_lanes(b), b1 = load_lanes(b + LANES);
-    const lanes p = EVENS(a0, a1), q = ODDS(a0, a1), r = EVENS(b0, b1), s = ODDS(b0, b1), grad = load_lanes(g);
-    const lanes most = greater_lanes(greater_lanes(s, r), greater_lanes(q, p));
-    const lane_mask is_p = found_lanes(p, most), is_q = found_lanes(q, most) & ~is_p;
-    const lane_mask is_r = found_lanes(r, most) & ~(is_p | is_q), is_s = ~(is_p | is_q | is_r);
-    const lanes gp = lanes_where(is_p, grad), gq = lanes_where(is_q, grad);
-    const lanes gr = lanes_where(is_r, grad), gs = lanes_where(is_s, grad);
-    store_lanes(A, PAIRS_LOW(gp, gq));
-    store_lanes(A + LANES, PAIRS_HIGH(gp, gq));
-    store_lanes(B, PAIRS_LOW(gr, gs));
-    store_lanes(B + LANES, PAIRS_HIGH(gr, gs));
+    const pool_lanes a0 = load_pool_lanes(a), a1 = load_pool_lanes(a + POOL_WIDTH), b0 = load_pool_lanes(b),
+                     b1 = load_pool_lanes(b + POOL_WIDTH);
+    const pool_lanes p = EVENS(a0, a1), q = ODDS(a0, a1), r = EVENS(b0, b1), s = ODDS(b0, b1),
+                     grad = load_pool_lanes(g);
+    const pool_lanes most = greater_lanes(greater_lanes(s, r), greater_lanes(q, p));
+    const pool_mask is_p = found_lanes(p, most), is_q = found_lanes(q, most) & ~is_p;
+    const pool_mask is_r = found_lanes(r, most) & ~(is_p | is_q), is_s = ~(is_p | is_q | is_r);
+    const pool_lanes gp = lanes_where(is_p, grad), gq = lanes_where(is_q, grad);
+    const pool_lanes gr = lanes_where(is_r, grad), gs = lanes_where(is_s, grad);
+    store_pool_lanes(A, PAIRS_LOW(gp, gq));
+    store_pool_lanes(A + POOL_WIDTH, PAIRS_HIGH(gp, gq));
+    store_pool_lanes(B, PAIRS_LOW(gr, gs));
+    store_pool_lanes(B + POOL_WIDTH, PAIRS_HIGH(gr, gs));
 }
 
-/* One window of LANES channels: g goes to the first of `n` elements, at in[at[i]], that is the greatest. */
+/* One window of POOL_WIDTH channels: g goes to the first of `n` elements, at in[at[i]], that is the greatest. */
 static inline void pool_give_lanes(float *grad, const int64_t *grad_at, const float *in, const int64_t *in_at,
                                    int64_t n, const float *g) {
-    lanes most = load_lanes(in + in_at[0]), rest = load_lanes(g);
+    pool_lanes most = load_pool_lanes(in + in_at[0]), rest = load_pool_lanes(g);
     for (int64_t i = 1; i < n; i++)
-        most = greater_lanes(load_lanes(in + in_at[i]), most);
+        most = greater_lanes(load_pool_lanes(in + in_at[i]), most);
     for (int64_t i = 0; i < n; i++) {
-        const lane_mask found = found_lanes(load_lanes(in + in_at[i]), most);
-        store_lanes(grad + grad_at[i], load_lanes(grad + grad_at[i]) + lanes_where(found, rest));
+        const pool_mask found = found_lanes(load_pool_lanes(in + in_at[i]), most);
+        store_pool_lanes(grad + grad_at[i], load_pool_lanes(grad + grad_at[i]) + lanes_where(found, rest));
         rest = lanes_where(~found, rest);
     }
 }

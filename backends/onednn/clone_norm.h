@@ -9,19 +9,19 @@
 /* One register of this instruction set, and as many of them as make 32 lanes: wider vectors than the registers are, the
  * compiler keeps in memory. */
 #if defined(__AVX512F__)
-#define LANE 16
+#define NORM_LANE 16
 #elif defined(__AVX__)
-#define LANE 8
+#define NORM_LANE 8
 #else
-#define LANE 4
+#define NORM_LANE 4
 #endif
-#define PARTS (32 / LANE)
-typedef float lane __attribute__((vector_size(LANE * 4), aligned(4), may_alias));
-#define LANES(p, i) (*(const lane *)((p) + (i)))
+#define PARTS (32 / NORM_LANE)
+typedef float norm_lane __attribute__((vector_size(NORM_LANE * 4), aligned(4), may_alias));
+#define NORM_AT(p, i) (*(const norm_lane *)((p) + (i)))
 #define EACH_PART PRAGMA_(GCC unroll 8) for (int k = 0; k < PARTS; k++)
 
 /* The sum of 32 lanes: in pairs down to 8, these one after another. */
-static inline double lane_sum(const lane *parts) {
+static inline double lane_sum(const norm_lane *parts) {
     float x[32];
     double total = 0.0;
     memcpy(x, parts, sizeof x);
@@ -40,9 +40,9 @@ static double norm_sum(const float *x, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
     for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
-        lane a[PARTS] = {{0}};
+        norm_lane a[PARTS] = {{0}};
         for (; i < end; i += 32)
-            EACH_PART a[k] += LANES(x, i + k * LANE);
+            EACH_PART a[k] += NORM_AT(x, i + k * NORM_LANE);
         total += lane_sum(a);
     }
     for (; i < n; i++)
@@ -55,10 +55,10 @@ static double norm_squares(const float *x, float mean, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
     for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
-        lane a[PARTS] = {{0}};
+        norm_lane a[PARTS] = {{0}};
         for (; i < end; i += 32)
             EACH_PART {
-                const lane p = LANES(x, i + k * LANE) - mean;
+                const norm_lane p = NORM_AT(x, i + k * NORM_LANE) - mean;
                 a[k] += p * p;
             }
         total += lane_sum(a);
@@ -72,12 +72,12 @@ static double norm_squares(const float *x, float mean, int64_t n) {
 static void norm_dots(const float *g, const float *x, float mean, int64_t n, double *sums) {
     int64_t i = 0;
     for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
-        lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
+        norm_lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
         for (; i < end; i += 32)
             EACH_PART {
-                const lane p = LANES(g, i + k * LANE);
+                const norm_lane p = NORM_AT(g, i + k * NORM_LANE);
                 a[k] += p;
-                b[k] += p * (LANES(x, i + k * LANE) - mean);
+                b[k] += p * (NORM_AT(x, i + k * NORM_LANE) - mean);
             }
         sums[0] += lane_sum(a);
         sums[1] += lane_sum(b);
@@ -93,13 +93,13 @@ static void norm_dots_weighted(const float *g, const float *x, const float *w, f
                                float *gw, float *gb, double *sums) {
     int64_t i = 0;
     for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
-        lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
+        norm_lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
         for (; i < end; i += 32)
             EACH_PART {
-                const int64_t j = i + k * LANE;
-                const lane p = LANES(g, j), pz = p * ((LANES(x, j) - mean) * scale), weight = LANES(w, j);
-                *(lane *)(gw + j) += pz;
-                *(lane *)(gb + j) += p;
+                const int64_t j = i + k * NORM_LANE;
+                const norm_lane p = NORM_AT(g, j), pz = p * ((NORM_AT(x, j) - mean) * scale), weight = NORM_AT(w, j);
+                *(norm_lane *)(gw + j) += pz;
+                *(norm_lane *)(gb + j) += p;
                 a[k] += p * weight;
                 b[k] += pz * weight;
             }
@@ -145,10 +145,10 @@ static void norm_grad(float *out, const float *g, const float *x, const float *w
 
 #define COLUMN_ROWS 64
 
-#define SIDE (16 / LANE) /* registers of 16 columns */
+#define SIDE (16 / NORM_LANE) /* registers of 16 columns */
 #define EACH_SIDE PRAGMA_(GCC unroll 4) for (int k = 0; k < SIDE; k++)
 
-static inline void column_add(double *to, const lane *sums, int64_t skip) {
+static inline void column_add(double *to, const norm_lane *sums, int64_t skip) {
     float x[16];
     memcpy(x, sums, sizeof x);
     for (int64_t j = skip; j < 16; j++)
@@ -170,15 +170,15 @@ static void norm_columns_sum(const float *x, int64_t pitch, int64_t rows, int64_
         return;
     }
     FOR_COLUMNS {
-        lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
+        norm_lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
         int64_t i = r;
         for (; i + 2 <= end; i += 2)
             EACH_SIDE {
-                a[k] += LANES(x, i * pitch + c + k * LANE);
-                b[k] += LANES(x, (i + 1) * pitch + c + k * LANE);
+                a[k] += NORM_AT(x, i * pitch + c + k * NORM_LANE);
+                b[k] += NORM_AT(x, (i + 1) * pitch + c + k * NORM_LANE);
             }
         for (; i < end; i++)
-            EACH_SIDE a[k] += LANES(x, i * pitch + c + k * LANE);
+            EACH_SIDE a[k] += NORM_AT(x, i * pitch + c + k * NORM_LANE);
         EACH_SIDE a[k] += b[k];
         column_add(sums + c, a, skip);
     }
@@ -194,18 +194,18 @@ static void norm_columns_squares(const float *x, int64_t pitch, int64_t rows, in
         return;
     }
     FOR_COLUMNS {
-        lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
+        norm_lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
         int64_t i = r;
         for (; i + 2 <= end; i += 2)
             EACH_SIDE {
-                const lane m = LANES(mean, c + k * LANE), p = LANES(x, i * pitch + c + k * LANE) - m;
-                const lane q = LANES(x, (i + 1) * pitch + c + k * LANE) - m;
+                const norm_lane m = NORM_AT(mean, c + k * NORM_LANE), p = NORM_AT(x, i * pitch + c + k * NORM_LANE) - m;
+                const norm_lane q = NORM_AT(x, (i + 1) * pitch + c + k * NORM_LANE) - m;
                 a[k] += p * p;
                 b[k] += q * q;
             }
         for (; i < end; i++)
             EACH_SIDE {
-                const lane p = LANES(x, i * pitch + c + k * LANE) - LANES(mean, c + k * LANE);
+                const norm_lane p = NORM_AT(x, i * pitch + c + k * NORM_LANE) - NORM_AT(mean, c + k * NORM_LANE);
                 a[k] += p * p;
             }
         EACH_SIDE a[k] += b[k];
@@ -223,12 +223,12 @@ static void norm_columns_dots(const float *g, int64_t g_pitch, const float *x, i
         return;
     }
     FOR_COLUMNS {
-        lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
+        norm_lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
         for (int64_t i = r; i < end; i++)
             EACH_SIDE {
-                const lane p = LANES(g, i * g_pitch + c + k * LANE);
+                const norm_lane p = NORM_AT(g, i * g_pitch + c + k * NORM_LANE);
                 a[k] += p;
-                b[k] += p * (LANES(x, i * pitch + c + k * LANE) - LANES(mean, c + k * LANE));
+                b[k] += p * (NORM_AT(x, i * pitch + c + k * NORM_LANE) - NORM_AT(mean, c + k * NORM_LANE));
             }
         column_add(sums + c, a, skip);
         column_add(dots + c, b, skip);

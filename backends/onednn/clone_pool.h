@@ -49,7 +49,7 @@ static inline int POOL(is_two_by_two)(const od_pool_plane *p) {
 }
 
 /* Each row of the output from number `first` to `end` - 1, without a division each. */
-#define EACH_ROW(p, first, end)                                                                                        \
+#define EACH_POOL_ROW(p, first, end)                                                                                   \
     for (int64_t r = (first), depth = r / (p)->out[1], row = r % (p)->out[1]; r < (end);                               \
          r++, depth += row + 1 == (p)->out[1], row = row + 1 == (p)->out[1] ? 0 : row + 1)
 
@@ -83,15 +83,15 @@ static inline void POOL(add4)(T *out, const T *const *in, int64_t n, int begun) 
     }
 }
 
-/* Windows of 2 x 2 over two rows: 0, and nothing done, where there are no lanes for them. The last block of lanes may
- * do some columns again. */
+/* Windows of 2 x 2 over two rows: 0, and nothing done, where there are no pool_lanes for them. The last block of
+ * pool_lanes may do some columns again. */
 static inline int POOL(two_rows_forward)(T *out, const T *a, const T *b, int64_t n) {
 #if POOL_LANES
-    for (int64_t j = 0; n >= LANES && j < n; j += LANES) {
-        const int64_t at = j + LANES <= n ? j : n - LANES;
+    for (int64_t j = 0; n >= POOL_WIDTH && j < n; j += POOL_WIDTH) {
+        const int64_t at = j + POOL_WIDTH <= n ? j : n - POOL_WIDTH;
         pool_two_by_two_forward(out + at, a + 2 * at, b + 2 * at);
     }
-    return n >= LANES;
+    return n >= POOL_WIDTH;
 #else
     (void)out, (void)a, (void)b, (void)n;
     return 0;
@@ -99,11 +99,11 @@ static inline int POOL(two_rows_forward)(T *out, const T *a, const T *b, int64_t
 }
 static inline int POOL(two_rows_backward)(const T *g, const T *a, const T *b, T *A, T *B, int64_t n) {
 #if POOL_LANES
-    for (int64_t j = 0; n >= LANES && j < n; j += LANES) {
-        const int64_t at = j + LANES <= n ? j : n - LANES;
+    for (int64_t j = 0; n >= POOL_WIDTH && j < n; j += POOL_WIDTH) {
+        const int64_t at = j + POOL_WIDTH <= n ? j : n - POOL_WIDTH;
         pool_two_by_two_backward(g + at, a + 2 * at, b + 2 * at, A + 2 * at, B + 2 * at);
     }
-    return n >= LANES;
+    return n >= POOL_WIDTH;
 #else
     (void)g, (void)a, (void)b, (void)A, (void)B, (void)n;
     return 0;
@@ -204,7 +204,7 @@ static void POOL(columns_forward)(const od_pool_plane *p, int is_max, const T *i
     const int two = is_max && POOL(is_two_by_two)(p) && p->padding[1] == 0 && p->padding[2] == 0;
     if (!is_max)
         POOL(column_counts)(p, counts);
-    EACH_ROW(p, p->first, p->end) {
+    EACH_POOL_ROW(p, p->first, p->end) {
         T *to = out + depth * p->strides[1][0] + row * p->strides[1][1];
         if (two && (row + 1) * 2 <= p->in[1] && p->out[2] * 2 <= p->in[2]) {
             const T *a = in + depth * p->strides[0][0] + 2 * row * p->strides[0][1];
@@ -223,7 +223,7 @@ static void POOL(columns_forward)(const od_pool_plane *p, int is_max, const T *i
 /* Windows of 2 x 2, side by side. */
 static void POOL(columns_two_by_two)(const od_pool_plane *p, const T *g, const T *in, T *grad) {
     const int64_t n = p->out[2];
-    EACH_ROW(p, 0, p->out[0] * p->out[1]) {
+    EACH_POOL_ROW(p, 0, p->out[0] * p->out[1]) {
         const T *from = g + depth * p->strides[0][0] + row * p->strides[0][1];
         const T *a = in + depth * p->strides[1][0] + 2 * row * p->strides[1][1], *b = a + p->strides[1][1];
         T *A = grad + depth * p->strides[2][0] + 2 * row * p->strides[2][1], *B = A + p->strides[2][1];
@@ -302,7 +302,7 @@ static void POOL(find_in_windows)(const od_pool_plane *p, const T *best, const i
 static void POOL(columns_max_backward)(const od_pool_plane *p, const T *g, const T *in, T *grad, T *room) {
     T *best = room, *most = best + p->width;
     int32_t *step = (int32_t *)(void *)(most + p->out[2]), *found = step + p->width, *column = found + p->out[2];
-    EACH_ROW(p, 0, p->out[0] * p->out[1]) {
+    EACH_POOL_ROW(p, 0, p->out[0] * p->out[1]) {
         const int64_t *s = p->strides[2];
         const T *from = g + depth * p->strides[0][0] + row * p->strides[0][1];
         T *to = grad + (depth * p->stride[0] - p->padding[0]) * s[0] + (row * p->stride[1] - p->padding[1]) * s[1] -
@@ -325,7 +325,7 @@ static void POOL(columns_average_backward)(const od_pool_plane *p, const T *g, T
     const int64_t n = p->out[2], step = p->stride[2], kernel = p->kernel[2];
     POOL(column_counts)(p, counts);
     POOL(fill)(buffer, 0, p->width);
-    EACH_ROW(p, 0, p->out[0] * p->out[1]) {
+    EACH_POOL_ROW(p, 0, p->out[0] * p->out[1]) {
         const T *from = g + depth * p->strides[0][0] + row * p->strides[0][1];
         const T rest = POOL(row_count)(p, depth, row);
         SIMD for (int64_t j = 0; j < n; j++) share[j] = from[j] / (counts[j] * rest);
@@ -406,7 +406,7 @@ static inline void POOL(window)(const od_pool_plane *p, int is_max, const POOL(w
 static void POOL(channels_forward)(const od_pool_plane *p, int is_max, const T *in, T *out, T *room) {
     if (!is_max)
         POOL(fill)(room, 0, p->channels);
-    EACH_ROW(p, p->first, p->end) {
+    EACH_POOL_ROW(p, p->first, p->end) {
         T *to = out + depth * p->strides[1][0] + row * p->strides[1][1];
         for (int64_t j = 0; j < p->out[2]; j++, to += p->strides[1][2]) {
             const POOL(walk) w = POOL(walk_of)(p, depth, row, j);
@@ -421,7 +421,7 @@ static void POOL(channels_forward)(const od_pool_plane *p, int is_max, const T *
 
 static void POOL(channels_two_by_two)(const od_pool_plane *p, const T *g, const T *in, T *grad) {
     const int64_t *si = p->strides[1], *so = p->strides[2];
-    EACH_ROW(p, 0, p->out[0] * p->out[1]) {
+    EACH_POOL_ROW(p, 0, p->out[0] * p->out[1]) {
         for (int64_t j = 0; j < p->out[2]; j++) {
             const T *from = g + depth * p->strides[0][0] + row * p->strides[0][1] + j * p->strides[0][2];
             const T *a = in + depth * si[0] + 2 * row * si[1] + 2 * j * si[2], *b = a + si[2], *c = a + si[1],
@@ -443,11 +443,11 @@ static inline void POOL(give)(T *grad, const T *in, T *rest, const T *most, int6
     }
 }
 
-/* One window by lanes, which keep what they look for in registers: 0, and nothing done, where that cannot be. */
+/* One window by pool_lanes, which keep what they look for in registers: 0, and nothing done, where that cannot be. */
 static inline int POOL(give_lanes)(const od_pool_plane *p, const POOL(walk) * w, const T *g, const T *in, T *grad) {
 #if POOL_LANES
     enum { MOST_STEPS = 64 };
-    const int64_t *s = p->strides[2], *si = p->strides[1], whole = p->channels / LANES * LANES;
+    const int64_t *s = p->strides[2], *si = p->strides[1], whole = p->channels / POOL_WIDTH * POOL_WIDTH;
     int64_t to[MOST_STEPS], from[MOST_STEPS], n = 0;
     if (whole == 0 || p->kernel[0] * p->kernel[1] * p->kernel[2] > MOST_STEPS)
         return 0;
@@ -456,7 +456,7 @@ static inline int POOL(give_lanes)(const od_pool_plane *p, const POOL(walk) * w,
         from[n++] = (w->z + zi * p->dilation[0]) * si[0] + (w->y + yi * p->dilation[1]) * si[1] +
                     (w->x + xi * p->dilation[2]) * si[2];
     }
-    for (int64_t c = 0; n > 0 && c < whole; c += LANES)
+    for (int64_t c = 0; n > 0 && c < whole; c += POOL_WIDTH)
         pool_give_lanes(grad + c, to, in + c, from, n, g + c);
     for (int64_t c = whole; n > 0 && c < p->channels; c++) {
         int64_t best = 0;
@@ -476,7 +476,7 @@ static inline int POOL(give_lanes)(const od_pool_plane *p, const POOL(walk) * w,
 static void POOL(channels_backward)(const od_pool_plane *p, int is_max, const T *g, const T *in, T *grad, T *room) {
     T *most = room, *rest = room + p->channels;
     const int64_t *s = p->strides[2], *si = p->strides[1], n = p->channels;
-    EACH_ROW(p, 0, p->out[0] * p->out[1]) {
+    EACH_POOL_ROW(p, 0, p->out[0] * p->out[1]) {
         for (int64_t j = 0; j < p->out[2]; j++) {
             const T *from = g + depth * p->strides[0][0] + row * p->strides[0][1] + j * p->strides[0][2];
             const POOL(walk) w = POOL(walk_of)(p, depth, row, j);
@@ -536,5 +536,5 @@ static void POOL(backward)(const od_pool_plane *p, const void *g, const void *in
 #undef FOUND
 #undef TWO_BY_TWO
 #undef EACH_STEP
-#undef EACH_ROW
+#undef EACH_POOL_ROW
 #undef NOWHERE

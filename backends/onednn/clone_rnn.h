@@ -1,77 +1,78 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Part of clone.c: recurrent layers: a product with a packed weight, and the cells, forwards and backwards. */
 
-/* Tiles of c: PANEL columns, two vectors, of up to TILE_ROWS rows, all in registers. */
+/* Tiles of c: PANEL columns, two vectors, of up to RNN_TILE_ROWS rows, all in registers. */
 #if defined(__AVX512F__)
-typedef __m512 lanes;
-#define LANES 16
-#define TILE_ROWS 8
-#define LANES_OF(x) _mm512_set1_ps(x)
-#define LANES_LOAD(p) _mm512_loadu_ps(p)
-#define LANES_STORE(p, x) _mm512_storeu_ps(p, x)
-#define LANES_MULADD(a, b, c) _mm512_fmadd_ps(a, b, c)
+typedef __m512 rnn_lanes;
+#define RNN_LANES 16
+#define RNN_TILE_ROWS 8
+#define RNN_OF(x) _mm512_set1_ps(x)
+#define RNN_LOAD(p) _mm512_loadu_ps(p)
+#define RNN_STORE(p, x) _mm512_storeu_ps(p, x)
+#define RNN_MULADD(a, b, c) _mm512_fmadd_ps(a, b, c)
 #elif defined(__AVX2__)
-typedef __m256 lanes;
-#define LANES 8
-#define TILE_ROWS 6
-#define LANES_OF(x) _mm256_set1_ps(x)
-#define LANES_LOAD(p) _mm256_loadu_ps(p)
-#define LANES_STORE(p, x) _mm256_storeu_ps(p, x)
-#define LANES_MULADD(a, b, c) _mm256_fmadd_ps(a, b, c)
+typedef __m256 rnn_lanes;
+#define RNN_LANES 8
+#define RNN_TILE_ROWS 6
+#define RNN_OF(x) _mm256_set1_ps(x)
+#define RNN_LOAD(p) _mm256_loadu_ps(p)
+#define RNN_STORE(p, x) _mm256_storeu_ps(p, x)
+#define RNN_MULADD(a, b, c) _mm256_fmadd_ps(a, b, c)
 #else
-typedef float lanes __attribute__((vector_size(16)));
-#define LANES 4
-#define TILE_ROWS 6
-#define LANES_OF(x) ((lanes){x, x, x, x})
-static inline lanes lanes_load(const float *p) {
-    lanes x;
+typedef float rnn_lanes __attribute__((vector_size(16)));
+#define RNN_LANES 4
+#define RNN_TILE_ROWS 6
+#define RNN_OF(x) ((rnn_lanes){x, x, x, x})
+static inline rnn_lanes rnn_load(const float *p) {
+    rnn_lanes x;
     memcpy(&x, p, sizeof x);
     return x;
 }
-static inline void lanes_store(float *p, lanes x) {
+static inline void rnn_store(float *p, rnn_lanes x) {
     memcpy(p, &x, sizeof x);
 }
-#define LANES_LOAD(p) lanes_load(p)
-#define LANES_STORE(p, x) lanes_store(p, x)
-#define LANES_MULADD(a, b, c) ((a) * (b) + (c))
+#define RNN_LOAD(p) rnn_load(p)
+#define RNN_STORE(p, x) rnn_store(p, x)
+#define RNN_MULADD(a, b, c) ((a) * (b) + (c))
 #endif
-#define PANEL (2 * LANES)
+#define PANEL (2 * RNN_LANES)
 
 /* c (rows, panels PANEL) += a (rows, k) packed, for numbers of rows and panels that are known when this is compiled:
  * two sums a row and panel, at least eight to keep the units for multiplication busy, and all of them in registers. */
 static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *packed, int64_t k,
                                                        int64_t ldc, int64_t lda, const int rows, const int panels) {
-    lanes sum[2 * TILE_ROWS];
+    rnn_lanes sum[2 * RNN_TILE_ROWS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int j = 0; j < 2 * panels; j++)
-            sum[r * 2 * panels + j] = LANES_LOAD(c + r * ldc + j * LANES);
+            sum[r * 2 * panels + j] = RNN_LOAD(c + r * ldc + j * RNN_LANES);
     for (int64_t p = 0; p < k; p++, packed += PANEL)
 #pragma GCC unroll 8
         for (int j = 0; j < panels; j++) {
-            const lanes left = LANES_LOAD(packed + j * k * PANEL), right = LANES_LOAD(packed + j * k * PANEL + LANES);
+            const rnn_lanes left = RNN_LOAD(packed + j * k * PANEL),
+                            right = RNN_LOAD(packed + j * k * PANEL + RNN_LANES);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
-                const lanes x = LANES_OF(a[r * lda + p]);
-                lanes *both = sum + r * 2 * panels + 2 * j;
-                both[0] = LANES_MULADD(x, left, both[0]);
-                both[1] = LANES_MULADD(x, right, both[1]);
+                const rnn_lanes x = RNN_OF(a[r * lda + p]);
+                rnn_lanes *both = sum + r * 2 * panels + 2 * j;
+                both[0] = RNN_MULADD(x, left, both[0]);
+                both[1] = RNN_MULADD(x, right, both[1]);
             }
         }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int j = 0; j < 2 * panels; j++)
-            LANES_STORE(c + r * ldc + j * LANES, sum[r * 2 * panels + j]);
+            RNN_STORE(c + r * ldc + j * RNN_LANES, sum[r * 2 * panels + j]);
 }
 
 /* One panel, all rows. */
 static void tiles(float *c, const float *a, const float *packed, int64_t rows, int64_t k, int64_t ldc, int64_t lda) {
-    for (; rows >= TILE_ROWS; rows -= TILE_ROWS, c += TILE_ROWS * ldc, a += TILE_ROWS * lda)
-        tile(c, a, packed, k, ldc, lda, TILE_ROWS, 1);
+    for (; rows >= RNN_TILE_ROWS; rows -= RNN_TILE_ROWS, c += RNN_TILE_ROWS * ldc, a += RNN_TILE_ROWS * lda)
+        tile(c, a, packed, k, ldc, lda, RNN_TILE_ROWS, 1);
     switch (rows) {
-#if TILE_ROWS > 6
+#if RNN_TILE_ROWS > 6
     case 7:
         tile(c, a, packed, k, ldc, lda, 7, 1);
         break;

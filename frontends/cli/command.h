@@ -97,10 +97,14 @@ double images_per_second(const train_result *self);
 extern const train_options train_defaults;
 /* The folder of the data: the option, or where Debian's package puts it. */
 const char *data_folder(const train_options *options);
+/* Models (models.c): on the default device; NULL and an error where that failed. */
 rl_module *model_new(const char *name);
+bool model_known(const char *name);
+const char *model_names(void); /* for sentences */
 rl_status train(const train_options *options, rl_device *device, train_result *out_result);
 
-/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state.
+/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state; ref computes no
+ * more than these steps.
  * ------------------------------ */
 
 typedef struct lockstep_result {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lockstep: training is chaotic, so two devices that both compute rightly drift apart within ten steps. Here ref
- * trains; at steps 0, every, 2 every, ... the other device is given ref's very state and batch and computes loss and
- * gradients, which must agree with ref's.
+ * Lockstep: training is chaotic, so two devices that both compute rightly drift apart within ten steps. Here the device
+ * trains; at steps 0, every, 2 every, ... ref is given its very state and batch, and computes loss and gradients, which
+ * must agree.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,13 +10,13 @@
 
 #include "command.h"
 
-#define PARAMETERS_MOST 64
+#define STATE_MOST 256 /* parameters and buffers */
 
 typedef struct pair {
     rl_module *reference, *other;
-    rl_tensor *reference_parameters[PARAMETERS_MOST], *other_parameters[PARAMETERS_MOST];
-    int64_t count;
-    rl_device *device;
+    rl_tensor *reference_parameters[STATE_MOST], *other_parameters[STATE_MOST];
+    rl_tensor *reference_state[STATE_MOST], *other_state[STATE_MOST];
+    int64_t count, n_state;
 } pair;
 
 /* |a - b| / |b| in the 2-norm, computed on the host in double. */
@@ -55,17 +55,18 @@ static void keep_largest(double *largest, double difference) {
 }
 
 static rl_status compare_point(pair *self, rl_tensor *x, rl_tensor *y, double loss, lockstep_result *result) {
-    double other_loss, difference;
+    double reference_loss, difference;
+    rl_device *ref = rl_tensor_device(self->reference_state[0]);
     RL_SCOPE();
     {
         RL_NO_GRAD();
-        for (int64_t i = 0; i < self->count; i++)
-            rl_copy_(self->other_parameters[i], self->reference_parameters[i]);
+        for (int64_t i = 0; i < self->n_state; i++)
+            rl_copy_(self->reference_state[i], self->other_state[i]);
     }
-    other_loss = forward_backward(self->other, rl_to(x, .device = self->device), rl_to(y, .device = self->device));
+    reference_loss = forward_backward(self->reference, rl_to(x, .device = ref), rl_to(y, .device = ref));
     if (rl_failed())
         return rl_error_status();
-    difference = fabs(other_loss - loss) / (fabs(loss) > 0.0 ? fabs(loss) : 1.0);
+    difference = fabs(loss - reference_loss) / (fabs(reference_loss) > 0.0 ? fabs(reference_loss) : 1.0);
     keep_largest(&result->loss, difference);
     for (int64_t i = 0; i < self->count; i++) {
         if (relative_difference(rl_grad(self->other_parameters[i]), rl_grad(self->reference_parameters[i]),
@@ -79,8 +80,7 @@ static rl_status compare_point(pair *self, rl_tensor *x, rl_tensor *y, double lo
 
 rl_status lockstep(const train_options *options, rl_device *device, int points, int every,
                    lockstep_result *out_result) {
-    pair self = {.device = device};
-    rl_device *ref = rl_device_get("ref:0");
+    pair self = {.count = 0};
     rl_tensor *x, *y;
     progress bar;
     memset(out_result, 0, sizeof *out_result);
@@ -88,18 +88,20 @@ rl_status lockstep(const train_options *options, rl_device *device, int points, 
     rl_manual_seed((uint64_t)options->seed);
     self.reference = model_new(options->model);
     self.other = model_new(options->model);
-    rl_module_to(self.reference, ref, RL_DTYPE_NONE);
+    rl_module_to(self.reference, rl_device_get("ref:0"), RL_DTYPE_NONE);
     rl_module_to(self.other, device, RL_DTYPE_NONE);
-    self.count = rl_module_parameters(self.reference, self.reference_parameters, PARAMETERS_MOST);
-    rl_module_parameters(self.other, self.other_parameters, PARAMETERS_MOST);
-    rl_optimizer *optimizer = rl_optimizer_adam(self.reference, .lr = options->lr);
+    self.count = rl_module_parameters(self.reference, self.reference_parameters, STATE_MOST);
+    rl_module_parameters(self.other, self.other_parameters, STATE_MOST);
+    self.n_state = rl_module_state(self.reference, NULL, self.reference_state, STATE_MOST);
+    rl_module_state(self.other, NULL, self.other_state, STATE_MOST);
+    rl_optimizer *optimizer = rl_optimizer_adam(self.other, .lr = options->lr);
     rl_loader *loader = rl_loader_new(rl_dataset_mnist(data_folder(options), true), .batch_size = options->batch,
-                                      .shuffle = true, .seed = (uint64_t)options->seed + 1, .device = ref);
+                                      .shuffle = true, .seed = (uint64_t)options->seed + 1, .device = device);
     progress_start(&bar, "lockstep", (int64_t)(points - 1) * every + 1);
     for (int step = 0; step <= (points - 1) * every && !rl_failed() && !interrupted(); step++) {
         if (!rl_loader_next2(loader, &x, &y))
             break;
-        double loss = forward_backward(self.reference, x, y);
+        double loss = forward_backward(self.other, x, y);
         if (step % every == 0 && !rl_failed())
             compare_point(&self, x, y, loss, out_result);
         rl_optimizer_step(optimizer);

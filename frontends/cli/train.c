@@ -16,28 +16,6 @@ const char *data_folder(const train_options *options) {
     return options->data ? options->data : FASHION_FOLDER;
 }
 
-/* The models by name. */
-static rl_module *mlp_new(void) {
-    return rl_nn_sequential(rl_nn_flatten(1, -1), rl_nn_linear(784, 512), rl_nn_relu(), rl_nn_linear(512, 256),
-                            rl_nn_relu(), rl_nn_linear(256, 10));
-}
-static const struct model {
-    const char *name;
-    rl_module *(*make)(void);
-} models[] = {{"mlp", mlp_new}};
-#define N_MODELS ((int)(sizeof models / sizeof models[0]))
-
-static const struct model *model_named(const char *name) {
-    for (int i = 0; i < N_MODELS; i++)
-        if (!strcmp(models[i].name, name))
-            return &models[i];
-    return NULL;
-}
-rl_module *model_new(const char *name) {
-    const struct model *model = model_named(name);
-    return model ? model->make() : NULL;
-}
-
 /* Checkpoints: the model in FILE, the optimizer's state beside it in FILE.optimizer.
  * ------------------------------------------ */
 
@@ -73,6 +51,7 @@ static rl_status load_all(const char *file, rl_module *net, rl_optimizer *optimi
 
 typedef struct training {
     const train_options *options;
+    rl_device *device;
     rl_module *net;
     rl_optimizer *optimizer;
     rl_loader *train, *test;
@@ -136,7 +115,7 @@ static rl_status train_epoch(training *self, int64_t epoch) {
     char label[64], detail[64];
     rl_tensor *x, *y;
     RL_SCOPE();
-    rl_tensor *loss_sum = rl_zeros(RL_NO_DIMS, .device = rl_tensor_device(rl_module_tensor(self->net, "1.weight")));
+    rl_tensor *loss_sum = rl_zeros(RL_NO_DIMS, .device = self->device);
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)epoch + 1, (long long)self->options->epochs);
     progress_start(&bar, label, batches);
     while (!out_of_time(self) && rl_loader_next2(self->train, &x, &y)) {
@@ -178,7 +157,7 @@ static rl_status train_epochs(training *self) {
 }
 
 rl_status train(const train_options *options, rl_device *device, train_result *out_result) {
-    training self = {.options = options, .result = out_result};
+    training self = {.options = options, .device = device, .result = out_result};
     const char *folder = data_folder(options);
     *out_result = (train_result){.loss = (double)NAN, .accuracy = (double)NAN};
     RL_SCOPE();
@@ -254,8 +233,8 @@ static int run_train(int argc, char **argv) {
     if (strcmp(task, "fashion-mnist") != 0)
         return usage_error(&command_train, "trains fashion-mnist (or, with --data, what has its form), got '%.60s'",
                            task);
-    if (!model_named(o.model))
-        return usage_error(&command_train, "no model '%.60s'; there is: mlp", o.model);
+    if (!model_known(o.model))
+        return usage_error(&command_train, "no model '%.60s'; there are: %s", o.model, model_names());
     device = o.device ? rl_device_get(o.device) : rl_device_default();
     if (!device || rl_device_set_default(device)) /* what makes tensors without naming a device makes them there */
         return report_error();
@@ -274,7 +253,9 @@ const command command_train = {
     "train", "train a network on real data",
     "usage: rushlight train fashion-mnist [options]\n\n"
     "Trains a network with Adam and prints loss, test accuracy and images per second of each epoch.\n\n"
-    "  --model NAME    mlp: 784-512-256-10 with ReLU (default)\n"
+    "  --model NAME    mlp: 784-512-256-10 with ReLU (default); cnn: two convolutions with batch norm and pooling, "
+    "two\n"
+    "                  linear layers; resnet18: ResNet-18 for small images\n"
     "  --epochs N      passes over the training set (5); 0: only the test accuracy of what --load gives\n"
     "  --batch N       images of a step (128)\n"
     "  --lr X          learning rate at first; it falls to 0 along a cosine over all epochs (0.001)\n"
