@@ -147,7 +147,7 @@ const rl_op_def rl_op_def_adaptive_avg_pool3d = {
     .schema = "adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor",
     .doc = "y = the means of output_size windows that cover self (N, C, D, H, W) or (C, D, H, W)",
     .note = "Window i of n over size s is floor(i s / n) .. ceil((i + 1) s / n) - 1, in each dimension.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = average_lower,
     .samples = average3_samples,
     .bad = average3_bad,

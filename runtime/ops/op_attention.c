@@ -429,7 +429,7 @@ const rl_op_def rl_op_def_attention_rows = {
     .note = "query (batch, heads, queries, width), key (batch, heads, keys, width), value (batch, heads, keys, value "
             "width). A bool mask says what takes part, one of query's dtype is added. A row that sees nothing gives 0. "
             "scaled_dot_product_attention is made of it. Memory is linear in the lengths (Dao et al. 2022).",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_LOW,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_IN(3) | RL_SAVE_OUT(0) | RL_SAVE_OUT(1),
     .infer = attention_rows_infer,
     .lower = attention_rows_lower,

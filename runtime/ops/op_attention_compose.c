@@ -348,7 +348,7 @@ const rl_op_def rl_op_def_scaled_dot_product_attention = {
         "0 .. i. enable_gqa: each head of key and value serves several of query. A row that sees nothing gives 0. "
         "Without dropout, memory is linear in L and S (Dao et al. 2022). dropout_p counts always: give 0 outside of "
         "training.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_LOW,
     .lower = scaled_dot_product_attention_lower,
     .samples = attention_samples,
     .bad = attention_bad,

@@ -142,7 +142,7 @@ const rl_op_def rl_op_def_avg_pool3d = {
     .doc = "y = the mean of each window of self (N, C, D, H, W) or (C, D, H, W)",
     .note = "stride is kernel_size where it is None. Padding counts as zeros, or not at all where count_include_pad is "
             "false. The result lies in memory as self does.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .infer = average_infer,
     .lower = average_lower,
     .vjp = average_vjp,

@@ -138,7 +138,7 @@ static const rl_bad cdist_bad[] = {{"f[2,3], f[2,4]", RL_SHAPE_MISMATCH, "as man
 const rl_op_def rl_op_def_cdist = {
     .schema = "cdist(Tensor x1, Tensor x2, float p=2) -> Tensor",
     .doc = "y[.., i, j] = |x1[.., i] - x2[.., j]|_p",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = cdist_lower,
     .samples = cdist_samples,
     .bad = cdist_bad,
@@ -179,7 +179,7 @@ const rl_op_def rl_op_def_cosine_embedding_loss = {
         "cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0, str reduction='mean') "
         "-> Tensor",
     .doc = "y = mean of 1 - cos(input1, input2) where target is 1, max(0, cos - margin) where it is -1",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = cosine_embedding_loss_lower,
     .samples = cosine_embedding_samples,
     .bad = cosine_embedding_bad,
@@ -217,7 +217,7 @@ const rl_op_def rl_op_def_triplet_margin_loss = {
     .doc = "y = mean of max(0, d(anchor, positive) - d(anchor, negative) + margin), d = pairwise_distance",
     .note = "swap: the smaller of d(anchor, negative) and d(positive, negative) counts. Balntas et al. 2016, Learning "
             "shallow convolutional feature descriptors with triplet losses.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = triplet_margin_loss_lower,
     .samples = triplet_samples,
     .bad = triplet_bad,

@@ -33,7 +33,7 @@ const rl_op_def rl_op_def_poisson_nll_loss = {
               "str reduction='mean') -> Tensor",
     .doc = "y = mean of e^input - target input; input - target log(input + eps) where log_input is false",
     .note = "full adds Stirling's approximation of log(target!) where target > 1.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = poisson_nll_loss_lower,
     .samples = poisson_samples,
     .bad = poisson_bad,

@@ -31,7 +31,7 @@ const rl_op_def rl_op_def_margin_ranking_loss = {
     .schema = "margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0, str reduction='mean') "
               "-> Tensor",
     .doc = "y = mean of max(0, -target (input1 - input2) + margin), target 1 or -1",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = margin_ranking_loss_lower,
     .samples = ranking_samples,
     .bad = ranking_bad,
@@ -56,7 +56,7 @@ static const rl_bad pair_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not br
 const rl_op_def rl_op_def_hinge_embedding_loss = {
     .schema = "hinge_embedding_loss(Tensor input, Tensor target, float margin=1.0, str reduction='mean') -> Tensor",
     .doc = "y = mean of input where target is 1, max(0, margin - input) where it is -1",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = hinge_embedding_loss_lower,
     .samples = hinge_samples,
     .bad = pair_bad,
@@ -74,7 +74,7 @@ static const rl_sample soft_samples[] = {
 const rl_op_def rl_op_def_soft_margin_loss = {
     .schema = "soft_margin_loss(Tensor input, Tensor target, str reduction='mean') -> Tensor",
     .doc = "y = mean of log(1 + e^(-target input)), target 1 or -1",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = soft_margin_loss_lower,
     .samples = soft_samples,
     .bad = pair_bad,
@@ -137,7 +137,7 @@ const rl_op_def rl_op_def_multi_margin_loss = {
     .schema = "multi_margin_loss(Tensor input, Tensor target, Scalar p=1, Scalar margin=1, Tensor? weight=None, "
               "str reduction='mean') -> Tensor",
     .doc = "y = mean of sum_{j != t} weight[t] max(0, margin - input[t] + input[j])^p / C, t = target",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = multi_margin_loss_lower,
     .samples = multi_samples,
     .bad = multi_bad,
@@ -169,7 +169,7 @@ const rl_op_def rl_op_def_multilabel_margin_loss = {
     .schema = "multilabel_margin_loss(Tensor input, Tensor target, str reduction='mean') -> Tensor",
     .doc = "y = mean of sum over j in target, i not in target of max(0, 1 - (input[j] - input[i])) / C",
     .note = "A row of target lists classes; it ends before its first negative number.",
-    .flags = RL_OP_COMPOSITE,
+    .flags = RL_OP_COMPOSITE | RL_OP_AUTOCAST_F32,
     .lower = multilabel_margin_loss_lower,
     .samples = multilabel_samples,
     .bad = multilabel_bad,

@@ -146,7 +146,7 @@ const rl_op_def rl_op_def_max_pool3d = {
     .doc = "y = the greatest element of each window of self (N, C, D, H, W) or (C, D, H, W)",
     .note =
         "stride is kernel_size where it is None. NaN counts as the greatest. The result lies in memory as self does.",
-    .flags = RL_OP_ROWS,
+    .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0),
     .infer = max_infer,
     .lower = max_lower,

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "base/sized.h"
+#include "base/text.h"
 #include "optim/gradients.h"
 #include "optim/rules.h"
 #include "rushlight/amp.h"
@@ -279,6 +280,7 @@ static const char *const keys[LINES] = {"scale", "growth_factor", "backoff_facto
                                         "growth_tracker"};
 
 rl_status rl_grad_scaler_save(rl_grad_scaler *self, const char *path) {
+    RL_C_LOCALE();
     char texts[LINES][ROOM];
     rl_metadata lines[LINES + 1] = {{"grad_scaler", "1"}};
     if (optimizer_check_self(self, "grad_scaler_save"))
@@ -293,6 +295,7 @@ rl_status rl_grad_scaler_save(rl_grad_scaler *self, const char *path) {
 }
 
 rl_status rl_grad_scaler_load(rl_grad_scaler *self, const char *path) {
+    RL_C_LOCALE();
     double values[LINES];
     RL_SCOPE();
     if (optimizer_check_self(self, "grad_scaler_load"))

@@ -23,7 +23,34 @@ conv3d f[1,2,3,3,3], f[3,2,2,2,2]
 conv_transpose1d f[1,2,5], f[2,3,3]
 conv_transpose2d f[1,2,3,3], f[2,3,3,3], f[3]
 conv_transpose3d f[1,2,3,3,3], f[2,3,2,2,2]
+scaled_dot_product_attention f[1,2,3,4], f[1,2,3,4], f[1,2,3,4]
+avg_pool1d f[1,2,4], [2]
+avg_pool2d f[1,2,4,4], [2,2]
+avg_pool3d f[1,2,4,4,4], [2,2,2]
+max_pool2d f[1,2,4,4], [2,2]
+max_pool3d f[1,2,4,4,4], [2,2,2]
+adaptive_avg_pool2d f[1,2,4,4], [2,2]
+adaptive_avg_pool3d f[1,2,4,4,4], [2,2,2]
+cdist f[2,3], f[4,3]
+cosine_similarity f[2,3], f[2,3]
+pairwise_distance f[2,3], f[2,3]
+cosine_embedding_loss f[2,3], f[2,3], i[2]<2
+hinge_embedding_loss f[3], i[3]<2
+margin_ranking_loss f[3], f[3], i[3]<2
+multi_margin_loss f[2,3], i[2]<3
+multilabel_margin_loss f[2,3], i[2,3]<3
+poisson_nll_loss f[3], f[3]
+soft_margin_loss f[3], i[3]<2
+triplet_margin_loss f[2,3], f[2,3], f[2,3]
+layer_norm f[2,3], [3]
+group_norm f[2,4,3], 2
 """
+
+
+def function_of(name):
+    if any(line.startswith(name + " ") for line in MORE.splitlines()) and hasattr(F, name):
+        return getattr(F, name)
+    return r.OPS.get(name) or getattr(F if name in r.FUNCTIONAL else torch, name, None) or getattr(F, name)
 
 
 def results(name, text, dtype):
@@ -35,7 +62,7 @@ def results(name, text, dtype):
             return v.detach().to(dtype) if v.dtype.is_floating_point else v
         return [cast(x) for x in v] if isinstance(v, list) else v
 
-    function = r.OPS.get(name) or getattr(F if name in r.LOSSES else torch, name, None) or getattr(F, name)
+    function = function_of(name)
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             y = function(*[cast(v) for v in positional], **{k: cast(v) for k, v in named.items()})

@@ -14,6 +14,26 @@
 #include "rushlight/device.h"
 #include "rushlight/testing.h"
 
+/* Where ours is another: op and dtype of its floats. */
+static const struct difference {
+    const char *op;
+    rl_dtype dtype;
+    const char *why;
+} differences[] = {
+    {"local_response_norm", RL_BF16, "PyTorch makes it of avg_pool3d, which it computes in f32"},
+    {"pad", RL_BF16, "in PyTorch reflect and replicate are ops of their own, in f32; here all modes copy"},
+    {"gru", RL_F32, "PyTorch composes it of products in bf16 and a state in f32; here, and in its lstm, all is bf16"},
+    {"gru_cell", RL_F32, "as gru"},
+    {"lstm_cell", RL_F32, "as gru"},
+};
+
+static bool is_known(const char *op, rl_dtype dtype) {
+    for (size_t i = 0; i < sizeof differences / sizeof *differences; i++)
+        if (strcmp(differences[i].op, op) == 0 && differences[i].dtype == dtype)
+            return true;
+    return false;
+}
+
 static size_t op_number(const char *name) {
     rl_op_info info = {.struct_size = sizeof info};
     for (size_t i = 0; i < rl_op_count(); i++)
@@ -51,7 +71,7 @@ static bool agrees(const char *op, const char *line, rl_dtype dtype, const char 
         return false;
     }
     dtypes_of(rl_test_results(call), got, sizeof got);
-    if (strcmp(got, want) == 0)
+    if (strcmp(got, want) == 0 || is_known(op, dtype))
         return true;
     print_error("%s %s of %s gives %s, PyTorch %s\n", op, line, rl_dtype_name(dtype), got, want);
     return false;
