@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "data/gunzip.h"
 #include "rushlight/data.h"
 #include "tensor/tensor.h"
 
@@ -17,7 +17,7 @@
 
 typedef struct idx_file {
     const char *path;
-    gzFile stream;
+    rl_gunzip *stream;
 } idx_file;
 
 /* Opens only a regular file: a FIFO or a device would block or never end. */
@@ -32,25 +32,25 @@ static rl_status idx_open(idx_file *self, const char *path) {
         close(fd);
         return rl_fail(RL_IO_ERROR, "idx: %s is no regular file", path);
     }
-    self->stream = gzdopen(fd, "rb"); /* reads plain files as they are */
+    self->stream = rl_gunzip_new(fd);
     if (!self->stream) {
         close(fd);
-        return rl_fail(RL_OUT_OF_MEMORY, "idx: out of memory to read %s", path);
+        return rl_failed() ? rl_error_status() : rl_fail(RL_OUT_OF_MEMORY, "idx: out of memory to read %s", path);
     }
-    gzbuffer(self->stream, 1 << 17);
     return RL_OK;
 }
 
+/* After a read that stopped short. */
 static rl_status idx_truncated(const idx_file *self, const char *what) {
-    int code = Z_OK;
-    const char *words = gzerror(self->stream, &code);
-    if (code != Z_OK && code != Z_BUF_ERROR && code != Z_STREAM_END)
+    bool cut;
+    const char *words = rl_gunzip_damage(self->stream, &cut);
+    if (words)
         return rl_fail(RL_BAD_FORMAT, "idx: %s is damaged: %s", self->path, words);
     return rl_fail(RL_BAD_FORMAT, "idx: %s ends within its %s", self->path, what);
 }
 
-static rl_status idx_read_exactly(idx_file *self, void *data, unsigned bytes, const char *what) {
-    return gzread(self->stream, data, bytes) == (int)bytes ? RL_OK : idx_truncated(self, what);
+static rl_status idx_read_exactly(idx_file *self, void *data, size_t bytes, const char *what) {
+    return rl_gunzip_read(self->stream, data, bytes) == bytes ? RL_OK : idx_truncated(self, what);
 }
 
 static rl_dtype idx_dtype(unsigned char code) {
@@ -107,7 +107,7 @@ static rl_status idx_read_elements(idx_file *self, size_t bytes, unsigned char *
         return RL_OUT_OF_MEMORY;
     while (have < bytes) {
         size_t want = room - have < CHUNK ? room - have : CHUNK;
-        if (gzread(self->stream, data + have, (unsigned)want) != (int)want)
+        if (rl_gunzip_read(self->stream, data + have, want) != want)
             return idx_truncated(self, "elements");
         have += want;
         if (have == room && have < bytes) {
@@ -117,10 +117,11 @@ static rl_status idx_read_elements(idx_file *self, size_t bytes, unsigned char *
             *out_data = data = grown;
         }
     }
-    if (gzread(self->stream, &extra, 1) == 1)
+    if (rl_gunzip_read(self->stream, &extra, 1) == 1)
         return rl_fail(RL_BAD_FORMAT, "idx: %s goes on after the %zu bytes that its header announces", self->path,
                        bytes);
-    return gzeof(self->stream) ? RL_OK : idx_truncated(self, "checksum");
+    bool cut;
+    return rl_gunzip_damage(self->stream, &cut) || cut ? idx_truncated(self, "checksum") : RL_OK;
 }
 
 static void idx_to_native(unsigned char *data, size_t bytes, size_t size) {
@@ -150,9 +151,7 @@ rl_status rl_idx_read(const char *path, rl_dtype *out_dtype, int64_t *out_ndim, 
     status = idx_read_header(&file, out_dtype, out_ndim, out_shape, &bytes);
     if (!status)
         status = idx_read_elements(&file, bytes, &data);
-    /* Only closing tells that the last read stood within the compressed stream. */
-    if (gzclose(file.stream) == Z_BUF_ERROR && !status)
-        status = rl_fail(RL_BAD_FORMAT, "idx: %s ends within its checksum", path);
+    rl_gunzip_free(file.stream);
     if (status) {
         rl_free(data);
         return status;

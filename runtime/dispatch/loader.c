@@ -2,7 +2,6 @@
 /* Finding backends: where is looked, what a candidate must be before it is opened, and opening it. */
 #include <dirent.h>
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/env.h"
+#include "dispatch/elf.h"
 #include "dispatch/registry.h"
 
 static const char name_start[] = "rushlight_backend_", name_end[] = ".so";
@@ -47,32 +47,6 @@ static const char *distrust(const struct stat *info, const char **out_hint) {
     return info->st_mode & S_IWOTH ? "is writable by everybody" : NULL;
 }
 
-/* [offset, offset + size) lies within the file. */
-static bool within(uint64_t offset, uint64_t size, uint64_t file_size) {
-    return offset <= file_size && size <= file_size - offset;
-}
-
-/* The dynamic loader maps what the headers say without asking for the file's size: reading beyond the end of a cut file
- * would kill the process. NULL where all is well. */
-static const char *check_elf(int fd, uint64_t file_size) {
-    static const unsigned char class = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
-    Elf64_Ehdr head;
-    if (pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
-        return "it is no ELF file";
-    if (head.e_ident[EI_CLASS] != class || head.e_type != ET_DYN || head.e_phentsize != sizeof(Elf64_Phdr))
-        return "it is no shared object of this machine (ELF class, type or header)";
-    if (!within(head.e_phoff, (uint64_t)head.e_phnum * sizeof(Elf64_Phdr), file_size) ||
-        !within(head.e_shoff, (uint64_t)head.e_shnum * head.e_shentsize, file_size))
-        return "it is truncated: its ELF headers lie beyond its end";
-    for (unsigned i = 0; i < head.e_phnum; i++) {
-        Elf64_Phdr part;
-        if (pread(fd, &part, sizeof part, (off_t)(head.e_phoff + i * sizeof part)) != (ssize_t)sizeof part ||
-            (part.p_type != PT_NULL && !within(part.p_offset, part.p_filesz, file_size)))
-            return "it is truncated: an ELF segment lies beyond its end";
-    }
-    return NULL;
-}
-
 /* Why a file is not opened. */
 typedef struct refusal {
     rl_status status; /* RL_OK: nothing speaks against it */
@@ -101,7 +75,7 @@ static refusal examine_file(const char *path) {
         result = refuse(RL_BAD_FORMAT, "", "it is no regular file");
     else if ((complaint = distrust(&info, &hint)) != NULL)
         result = refuse(RL_INVALID_ARGUMENT, hint, "it %s", complaint);
-    else if ((complaint = check_elf(fd, (uint64_t)info.st_size)) != NULL)
+    else if ((complaint = rl_elf_complaint(fd, (uint64_t)info.st_size)) != NULL)
         result = refuse(RL_BAD_FORMAT, "build or copy it again", "%s", complaint);
     if (fd >= 0)
         close(fd);

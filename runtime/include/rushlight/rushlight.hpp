@@ -4,8 +4,9 @@
  *
  *     rushlight::scope round;
  *     rl_tensor *y = rushlight::sum(rushlight::mul(x, 2), {.dim = rushlight::dims{1}});   // C++20 names the options;
- *     rl_sum_options over_rows = {};                                                      // in C++17 they are set
- *     over_rows.dim = rushlight::dims{1};
+ *     const rushlight::dims columns{1};                                                   // in C++17 they are set;
+ *     rl_sum_options over_columns = {};                                                   // dims must live as long
+ *     over_columns.dim = columns;
  *
  * Ownership, threads and errors are those of C: objects belong to the innermost scope, and errors are sticky.
  * rushlight::check() turns one into an exception; nothing else here throws, but for want of memory. In C++ the C macros

@@ -52,6 +52,20 @@ static void errors() {
     rl::check();
 }
 
+/* As README.md has it. */
+static void options() {
+    rl::scope all;
+    rl_tensor *x = rl::ones({2, 3});
+    rl_module *net = rl::nn::sequential({rl::nn::linear(3, 1), rl_nn_relu()});
+    const rl::dims rows{0};
+    rl_sum_options over_rows = {};
+    over_rows.dim = rows;
+    rl_tensor *y = rl::sum(x, over_rows);
+    rl_optimizer *adam = rl::adam(net);
+    rl::check();
+    EXPECT(adam && rl_tensor_numel(y) == 3 && rl_tensor_numel(rl_module_forward(net, x)) == 2);
+}
+
 static void training() {
     rl::scope all;
     rl_manual_seed(0);
@@ -90,6 +104,7 @@ static void training() {
 int main() {
     values();
     errors();
+    options();
     training();
     EXPECT(!rl_failed());
     rl_shutdown();

@@ -172,6 +172,47 @@ static void test_damaged_gzip(void **state) {
     }
 }
 
+static void *read_bytes(const char *name, int64_t count) {
+    rl_dtype dtype;
+    int64_t ndim, shape[RL_MAX_DIMS];
+    void *data;
+    assert_int_equal(rl_idx_read(in_folder(name), &dtype, &ndim, shape, &data), RL_OK);
+    assert_int_equal(shape[0], count);
+    return data;
+}
+
+/* What follows the compressed data: another gzip file goes on, anything else is an error, and words are words. */
+static void test_after_gzip(void **state) {
+    (void)state;
+    unsigned char file[64] = {0}, zipped[256];
+    const uint32_t size = 20;
+    size_t head = put_header(file, 0x08, 1, &size), bytes;
+    for (int k = 0; k < 4; k++) {
+        write_file("after", file, head + (k == 3 ? size - 5 : size), true);
+        FILE *whole = fopen(in_folder("after"), "rb");
+        bytes = fread(zipped, 1, sizeof zipped, whole);
+        fclose(whole);
+        if (k == 1)
+            zipped[bytes - 8] ^= 1; /* of the checksum */
+        FILE *out = fopen(in_folder("after"), "wb");
+        fwrite(zipped, 1, bytes, out);
+        if (k == 2)
+            fwrite("junk", 1, 4, out);
+        fclose(out);
+        if (k == 3) {
+            gzFile more = gzopen(in_folder("after"), "ab");
+            assert_int_equal(gzwrite(more, file + head, 5), 5);
+            assert_int_equal(gzclose(more), Z_OK);
+        }
+        if (k == 1)
+            expect_unreadable("after", RL_BAD_FORMAT, "after is damaged: incorrect data check");
+        else if (k == 2)
+            expect_unreadable("after", RL_BAD_FORMAT, "is damaged: something else follows the compressed data");
+        else
+            free(read_bytes("after", size));
+    }
+}
+
 /* A small MNIST -----------------------------------------------------------------------------------------------------
  */
 
@@ -237,9 +278,9 @@ static void test_without_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dtypes), cmocka_unit_test(test_lies),
-                                       cmocka_unit_test(test_damaged_gzip), cmocka_unit_test(test_mnist),
-                                       cmocka_unit_test(test_without_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dtypes),       cmocka_unit_test(test_lies),
+                                       cmocka_unit_test(test_damaged_gzip), cmocka_unit_test(test_after_gzip),
+                                       cmocka_unit_test(test_mnist),        cmocka_unit_test(test_without_memory)};
     int failed = cmocka_run_group_tests(tests, make_folder, remove_folder);
     rl_shutdown();
     return failed;
