@@ -4,7 +4,9 @@
 #include "base/sized.h"
 #include "nn/layer.h"
 
+typedef struct loss_class loss_class;
 typedef struct loss {
+    const loss_class *klass;
     rl_nn_loss_options o; /* weight and pos_weight are borrowed from the entries, reduction is `word` */
     char word[16];
 } loss;
@@ -43,14 +45,14 @@ OF(cosine_similarity, rl_cosine_similarity(x[0], x[1], .dim = o->dim, .eps = o->
 OF(pairwise_distance, rl_pairwise_distance(x[0], x[1], .p = o->p, .eps = o->eps, .keepdim = o->keepdim))
 
 /* The class of a loss, and what it does. */
-typedef struct loss_class {
-    rl_module_class module; /* first, so that the one leads to the other */
+struct loss_class {
+    rl_module_class module;
     int inputs;
     rl_tensor *(*of)(const rl_nn_loss_options *o, rl_tensor *const *x);
-} loss_class;
+};
 
 static const loss_class *class_of(const rl_module *self) {
-    return (const loss_class *)(const void *)self->klass;
+    return ((const loss *)rl_module_data(self))->klass;
 }
 
 static rl_status fail_inputs(const rl_module *self, int64_t count) {
@@ -93,6 +95,7 @@ static rl_module *loss_new(const loss_class *klass, const rl_nn_loss_options *gi
     if (self == NULL)
         return NULL;
     loss *l = rl_module_data(self);
+    l->klass = klass;
     l->o = options;
     memcpy(l->word, word, strlen(word) + 1);
     l->o.reduction = l->word;

@@ -187,7 +187,9 @@ static rl_tensor *of_rows(const rl_call *call, const class_loss *c) {
         x = rl_unsqueeze(x, 0);
     if (target->ndim != 1)
         target = rl_reshape(target, RL_DIMS(target->numel));
+    rl_error_about(rl_call_name(call), "target"); /* a class out of range is found by the row */
     rl_tensor *loss = rl_cross_entropy_rows(x, target, rl_arg_int(call, 3)).loss;
+    rl_error_about(rl_call_name(call), NULL);
     if (c->reduction == RL_REDUCE_NONE)
         loss = c->target->ndim == 1 ? loss : rl_reshape(loss, shape_of(c->target));
     else

@@ -85,7 +85,7 @@ static rl_status reduce_rows(const char *op, rl_tensor *x, rl_tensor *max, rl_te
 }
 
 static rl_status lower_forward(const rl_call *call, rl_tensor *x, rl_tensor *target, int64_t ignored) {
-    const char *op = "cross_entropy";
+    const char *op = rl_call_name(call);
     rl_dtype compute = statistic(x);
     int64_t column[2] = {x->shape[0], 1};
     rl_tensor *max = rl_call_temp(call, compute, 2, column), *sum = rl_call_temp(call, compute, 2, column);
@@ -117,7 +117,7 @@ static rl_status cross_entropy_rows_lower(rl_call *call) {
                                   .classes = x->shape[1],
                                   .ignore_index = rl_arg_int(call, 2)};
     bool ran;
-    rl_status status = rl_row_fused("cross_entropy", RL_ROW_CROSS_ENTROPY, &args, sizeof args,
+    rl_status status = rl_row_fused(rl_call_name(call), RL_ROW_CROSS_ENTROPY, &args, sizeof args,
                                     (rl_tensor *[]){x, target, call->results[0], call->results[1]}, 4, &ran);
     return status == RL_OK && !ran ? lower_forward(call, x, target, args.ignore_index) : status;
 }

@@ -40,7 +40,7 @@ static void test_names_of_ops(void **state) {
     ON_DEVICE(state);
     rl_tensor *x = rl_ones(RL_DIMS(2, 3)), *classes = integers((const int64_t[]){1, 3}, RL_DIMS(2));
     rl_cross_entropy(x, classes);
-    assert_says(RL_INDEX_OUT_OF_RANGE, "cross_entropy: target: gather: index 3 is out of range for size 3");
+    assert_says(RL_INDEX_OUT_OF_RANGE, "cross_entropy: target: cross_entropy_rows: ");
     rl_cross_entropy(x, classes, .weight = rl_ones(RL_DIMS(3)));
     assert_says(RL_INDEX_OUT_OF_RANGE, "cross_entropy: target: ");
     rl_cross_entropy(x, classes, .reduction = "max");
