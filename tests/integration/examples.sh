@@ -16,6 +16,13 @@ for device in $devices; do
     diff "$root/linear.ref" "$root/linear.$device" || fail "linear on $device prints other numbers than on ref"
     expect 0 'epoch 2  test accuracy 100.00 %' "$root/examples/fashion" "$data" 2
     expect 0 'step   50  loss [0-2]\.' "$root/examples/lstm" "$root/rhyme" 50
+    expect 0 'epoch 2  test accuracy (9[5-9]|100)' "$root/examples/lenet" "$data" 2
+    expect 0 'epoch 1  test accuracy' "$root/examples/vit" "$root/tiny" 1
+    [ $device != onednn ] || expect 0 'epoch 1  test accuracy' "$root/examples/resnet" "$root/tiny" 1 # minutes on others
+done
+for example in lenet resnet vit lstm; do
+    lines=$(wc -l <"$source/frontends/c/$example.c")
+    [ "$lines" -lt 60 ] || fail "$example.c has $lines lines, must be under 60"
 done
 printf '%s' "$(cat "$root/linear.ref")" | awk '/^epoch/ { if (last != "" && $4 > last) exit 1; last = $4 }' ||
     fail "the losses of linear do not fall"

@@ -23,4 +23,5 @@ if command -v pkg-config >/dev/null; then
         || fail "linear.c does not build with pkg-config"
 fi
 python3 "$source/tests/integration/small_mnist.py" "$data" || fail "small_mnist.py"
+python3 "$source/tests/integration/small_mnist.py" "$root/tiny" 64 20 || fail "small_mnist.py"
 finish

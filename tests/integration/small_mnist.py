@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the four IDX files of a small data set in MNIST's form into a folder: each class is a bright block plus noise."""
+"""Writes the four IDX files of a small data set in MNIST's form: each class is a bright block plus noise.
+
+small_mnist.py FOLDER [TRAINING IMAGES, TEST IMAGES]
+"""
 
 import gzip
 import os
@@ -27,9 +30,10 @@ def make(rng, count):
 
 
 folder = sys.argv[1]
+counts = [int(count) for count in sys.argv[2:]] or [1000, 300]
 os.makedirs(folder, exist_ok=True)
 rng = random.Random(1)
-for name, count in (("train", 1000), ("t10k", 300)):
+for name, count in zip(("train", "t10k"), counts):
     labels, images = make(rng, count)
     write(f"{folder}/{name}-images-idx3-ubyte.gz", (count, 28, 28), images, True)
     write(f"{folder}/{name}-labels-idx1-ubyte", (count,), labels, False)

@@ -13,6 +13,17 @@ for device in $devices; do
     awk "BEGIN { exit !(${accuracy:-0} > 0.95) }" || fail "accuracy on $device is '$accuracy'"
 done
 
+# The other models: where convolutions are fast, and a few images where they are not.
+if [[ $devices = *onednn* ]]; then
+    accuracy=$(train --epochs 2 --model cnn --device onednn --json 2>/dev/null | json accuracy)
+    awk "BEGIN { exit !(${accuracy:-0} > 0.95) }" || fail "accuracy of the cnn on onednn is '$accuracy'"
+    expect 0 'epoch 1 ' "$rushlight" train fashion-mnist --data "$root/tiny" --model resnet18 --epochs 1 --device onednn
+    expect 0 'ref:0 +- +- +- +is ref' "$rushlight" compare fashion-mnist --data "$root/tiny" --model cnn --epochs 1 \
+        --batch 16 --devices onednn,ref --points 2 --every 1
+fi
+expect 0 'epoch 1 ' "$rushlight" train fashion-mnist --data "$root/tiny" --model cnn --epochs 1 --device ref
+expect 2 "no model 'vgg'; there are: mlp, cnn, resnet18" "$rushlight" train fashion-mnist --model vgg
+
 # Saved after two epochs; from there, the accuracy is what it was, and one epoch more can be trained.
 rm -f "$root"/*.safetensors*
 saved=$(train --epochs 2 --device ref --save "$root/half.safetensors" --json 2>/dev/null | json accuracy)
