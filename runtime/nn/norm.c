@@ -87,10 +87,16 @@ static void rms_norm_describe(const rl_module *self, char *text, size_t room) {
     snprintf(text + at, room - at, ", eps=%s, elementwise_affine=%s",
              n->eps == 0.0 ? "None" : float_text(number(n->eps, 0.0), eps, sizeof eps), word(n->affine));
 }
-static const rl_module_class layer_norm_class = {sizeof(rl_module_class), "LayerNorm", sizeof(last_norm),
-                                                 layer_norm_forward,      NULL,        layer_norm_describe};
-static const rl_module_class rms_norm_class = {sizeof(rl_module_class), "RMSNorm", sizeof(last_norm),
-                                               rms_norm_forward,        NULL,      rms_norm_describe};
+static const rl_module_class layer_norm_class = {.struct_size = sizeof(rl_module_class),
+                                                 .name = "LayerNorm",
+                                                 .data_bytes = sizeof(last_norm),
+                                                 .forward = layer_norm_forward,
+                                                 .describe = layer_norm_describe};
+static const rl_module_class rms_norm_class = {.struct_size = sizeof(rl_module_class),
+                                               .name = "RMSNorm",
+                                               .data_bytes = sizeof(last_norm),
+                                               .forward = rms_norm_forward,
+                                               .describe = rms_norm_describe};
 
 static rl_module *last_norm_new(const rl_module_class *klass, const char *name, rl_ints shape, double eps, bool affine,
                                 bool bias, rl_dtype dtype, rl_device *device) {
@@ -147,8 +153,11 @@ static void group_norm_describe(const rl_module *self, char *text, size_t room) 
     snprintf(text, room, "%lld, %lld, eps=%s, affine=%s, bias=%s", (long long)n->groups, (long long)n->channels,
              float_text(n->eps, eps, sizeof eps), word(n->affine), word(n->bias != NULL));
 }
-static const rl_module_class group_norm_class = {sizeof(rl_module_class), "GroupNorm", sizeof(group_norm),
-                                                 group_norm_forward,      NULL,        group_norm_describe};
+static const rl_module_class group_norm_class = {.struct_size = sizeof(rl_module_class),
+                                                 .name = "GroupNorm",
+                                                 .data_bytes = sizeof(group_norm),
+                                                 .forward = group_norm_forward,
+                                                 .describe = group_norm_describe};
 
 rl_module *rl_nn_group_norm_opt(int64_t groups, int64_t channels, const rl_nn_group_norm_options *given) {
     rl_nn_group_norm_options o = {0};
@@ -278,9 +287,11 @@ static rl_module *channel_norm_new(const rl_module_class *klass, const char *nam
     static rl_tensor *batch_norm##k##d_forward(rl_module *self, rl_tensor *input) {                                    \
         return batch_norm_forward(self, input, least, most);                                                           \
     }                                                                                                                  \
-    static const rl_module_class batch_norm##k##d_class = {                                                            \
-        sizeof(rl_module_class), "BatchNorm" #k "d", sizeof(channel_norm), batch_norm##k##d_forward, NULL,             \
-        channel_norm_describe};                                                                                        \
+    static const rl_module_class batch_norm##k##d_class = {.struct_size = sizeof(rl_module_class),                     \
+                                                           .name = "BatchNorm" #k "d",                                 \
+                                                           .data_bytes = sizeof(channel_norm),                         \
+                                                           .forward = batch_norm##k##d_forward,                        \
+                                                           .describe = channel_norm_describe};                         \
     rl_module *rl_nn_batch_norm##k##d_opt(int64_t num_features, const rl_nn_batch_norm_options *options) {             \
         return channel_norm_new(&batch_norm##k##d_class, "batch_norm" #k "d", num_features, options, true);            \
     }
@@ -292,9 +303,11 @@ BATCH_NORM(3, 5, 5)
     static rl_tensor *instance_norm##k##d_forward(rl_module *self, rl_tensor *input) {                                 \
         return instance_norm_forward(self, input, k);                                                                  \
     }                                                                                                                  \
-    static const rl_module_class instance_norm##k##d_class = {                                                         \
-        sizeof(rl_module_class), "InstanceNorm" #k "d", sizeof(channel_norm), instance_norm##k##d_forward, NULL,       \
-        channel_norm_describe};                                                                                        \
+    static const rl_module_class instance_norm##k##d_class = {.struct_size = sizeof(rl_module_class),                  \
+                                                              .name = "InstanceNorm" #k "d",                           \
+                                                              .data_bytes = sizeof(channel_norm),                      \
+                                                              .forward = instance_norm##k##d_forward,                  \
+                                                              .describe = channel_norm_describe};                      \
     rl_module *rl_nn_instance_norm##k##d_opt(int64_t num_features, const rl_nn_batch_norm_options *options) {          \
         return channel_norm_new(&instance_norm##k##d_class, "instance_norm" #k "d", num_features, options, false);     \
     }
@@ -320,9 +333,11 @@ static void local_response_norm_describe(const rl_module *self, char *text, size
     snprintf(text, room, "%lld, alpha=%s, beta=%s, k=%s", (long long)n->size, float_text(n->alpha, alpha, sizeof alpha),
              float_text(n->beta, beta, sizeof beta), float_text(n->k, k, sizeof k));
 }
-static const rl_module_class local_response_norm_class = {
-    sizeof(rl_module_class),     "LocalResponseNorm", sizeof(local_response_norm), local_response_norm_forward, NULL,
-    local_response_norm_describe};
+static const rl_module_class local_response_norm_class = {.struct_size = sizeof(rl_module_class),
+                                                          .name = "LocalResponseNorm",
+                                                          .data_bytes = sizeof(local_response_norm),
+                                                          .forward = local_response_norm_forward,
+                                                          .describe = local_response_norm_describe};
 
 rl_module *rl_nn_local_response_norm_opt(int64_t size, const rl_nn_local_response_norm_options *given) {
     rl_nn_local_response_norm_options o = {0};
