@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Sums, products, signs. Division stands in op_divide.c, powers in op_power.c.
- *
- * A number outside the range of the integer dtype that an op computes in (300 or -3 beside uint8) wraps to it before
- * the op, as in PyTorch: to 44 and 253. Sums, products and bits, which wrap their results, need nothing for it;
- * divisions, comparisons and shifts say NARROW. Where PyTorch refuses such numbers (pow, fill_, where, a bound of clamp
- * that lies above the range), powers and bounds are computed with as they are, and what is stored wraps.
- */
+/* Sums, products, signs. Division stands in op_divide.c, powers in op_power.c. */
 #include "ops/op_shared.h"
 
 /* add, sub, rsub -------------------------------------------------------------------------------------------------- */

@@ -5,12 +5,12 @@
 
 #include "ops/op_shared.h"
 
-PROGRAM(eq, EQ(x[0], NARROW(x[1])))
-PROGRAM(ne, NE(x[0], NARROW(x[1])))
-PROGRAM(lt, LT(x[0], NARROW(x[1])))
-PROGRAM(le, LE(x[0], NARROW(x[1])))
-PROGRAM(gt, GT(x[0], NARROW(x[1])))
-PROGRAM(ge, GE(x[0], NARROW(x[1])))
+PROGRAM(eq, EQ(x[0], x[1]))
+PROGRAM(ne, NE(x[0], x[1]))
+PROGRAM(lt, LT(x[0], x[1]))
+PROGRAM(le, LE(x[0], x[1]))
+PROGRAM(gt, GT(x[0], x[1]))
+PROGRAM(ge, GE(x[0], x[1]))
 
 const rl_op_def rl_op_def_eq = {
     .schema = "eq(Tensor self, Tensor|Scalar other) -> Tensor",

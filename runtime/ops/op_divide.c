@@ -77,8 +77,8 @@ static rl_status div_infer(rl_call *call) {
 static void div_program(rl_builder *b, const rl_call *call, const rl_pw *x, rl_pw *out) {
     uint32_t mode = div_variant(call);
     out[0] = mode == DIVIDE_EXACT   ? DIV(x[0], x[1])
-             : mode == DIVIDE_TRUNC ? truncated(b, x[0], NARROW(x[1]))
-                                    : floored(b, x[0], NARROW(x[1]));
+             : mode == DIVIDE_TRUNC ? truncated(b, x[0], x[1])
+                                    : floored(b, x[0], x[1]);
 }
 
 /* y = p / q: gp = g / q, gq = -g (p / q) / q. Rounded: 0 */
@@ -156,7 +156,7 @@ const rl_op_def rl_op_def_true_divide = {
     .bad = rl_bad_binary,
 };
 
-PROGRAM(floor_divide, floored(b, x[0], NARROW(x[1])))
+PROGRAM(floor_divide, floored(b, x[0], x[1]))
 
 const rl_op_def rl_op_def_floor_divide = {
     .schema = "floor_divide(Tensor self, Tensor|Scalar other) -> Tensor",
@@ -171,9 +171,9 @@ const rl_op_def rl_op_def_floor_divide = {
 
 /* Remainders ------------------------------------------------------------------------------------------------------ */
 
-PROGRAM(remainder, remainder_of(b, x[0], NARROW(x[1])))
+PROGRAM(remainder, remainder_of(b, x[0], x[1]))
 VJP2(remainder, G, rl_neg(rl_mul(G, rl_div(X, ARG(1), .rounding_mode = "floor")))) /* gp = g, gq = -g floor(p / q) */
-PROGRAM(fmod, IS_FLOAT(x[0]) ? OP2(FMOD, x[0], x[1]) : OP2(IREM, x[0], NARROW(x[1])))
+PROGRAM(fmod, IS_FLOAT(x[0]) ? OP2(FMOD, x[0], x[1]) : OP2(IREM, x[0], x[1]))
 VJP2(fmod, G, rl_neg(rl_mul(G, rl_div(X, ARG(1), .rounding_mode = "trunc")))) /* gp = g, gq = -g trunc(p / q) */
 
 const rl_op_def rl_op_def_remainder = {

@@ -54,8 +54,8 @@ PROGRAM(bitwise_and, AND(x[0], x[1]))
 PROGRAM(bitwise_or, OR(x[0], x[1]))
 PROGRAM(bitwise_xor, OP2(XOR, x[0], x[1]))
 PROGRAM(bitwise_not, call->compute == RL_BOOL ? EQ(x[0], NUM(x[0], 0)) : OP1(NOT, x[0]))
-PROGRAM(bitwise_left_shift, OP2(SHL, x[0], NARROW(x[1])))
-PROGRAM(bitwise_right_shift, OP2(SHR, x[0], NARROW(x[1])))
+PROGRAM(bitwise_left_shift, OP2(SHL, x[0], x[1]))
+PROGRAM(bitwise_right_shift, OP2(SHR, x[0], x[1]))
 
 static const rl_bad bits_bad[] = {{"i64[2,3], i64[4]", RL_SHAPE_MISMATCH, "do not broadcast: 3 and 4"},
                                   {"f[2], i64[2]", RL_DTYPE_MISMATCH, "integer dtypes or bool"},

@@ -45,15 +45,10 @@
 #define CAST(p, dtype) rl_build_cast(b, p, dtype)
 /* The number n in the register of p. */
 #define NUM(p, n) rl_build_constant(b, rl_pw_dtype(b, p), n)
-/* A number given beside tensors of a narrow integer dtype is one of it: see op_arith.c. */
-#define NARROW(p) rl_pw_narrow(b, call->compute, p)
 #define IS_FLOAT(p) rl_dtype_is_float(rl_pw_dtype(b, p))
 
 static inline rl_dtype rl_pw_dtype(const rl_builder *b, rl_pw p) {
     return b->status == RL_OK ? (rl_dtype)b->value_dtype[p] : RL_F32;
-}
-static inline rl_pw rl_pw_narrow(rl_builder *b, rl_dtype compute, rl_pw p) {
-    return compute == RL_U8 || compute == RL_I8 || compute == RL_I16 ? rl_build_cast(b, p, compute) : p;
 }
 /* A truth that holds for no element, or for all, whatever p is. */
 static inline rl_pw rl_pw_truth(rl_builder *b, bool truth) {
