@@ -265,8 +265,8 @@ rl_status rl_check_within(const char *op, int64_t ndim, const int64_t *shape, co
         rl_shape_text(ndim, shape, shape_text), rl_shape_text(ndim, stride, stride_text), offset, elements);
 }
 
-/* Strides grow from the channels over the sizes, last first, to the batch. The strides of dimensions of one element count
- * too, or else images of one channel would be of both layouts. */
+/* Strides grow from the channels over the sizes, last first, to the batch. The strides of dimensions of one element
+ * count too, or else images of one channel would be of both layouts. */
 bool rl_is_channels_last(int64_t ndim, const int64_t *shape, const int64_t *stride) {
     if (ndim < 3 || stride[1] != 1)
         return false;
