@@ -18,8 +18,7 @@ typedef struct rows {
     const rl_operand *grad; /* of logits; NULL forward */
     char *scratch;
     size_t per_thread;
-    _Atomic(int) failed;
-    _Atomic(int64_t) bad; /* a target that is no class */
+    _Atomic(int) failed; /* there is a target that is no class */
 } rows;
 
 static char *row_of(const rl_operand *operand, int64_t row, int64_t bytes) {
@@ -68,7 +67,6 @@ static void forward_row(rows *self, const float *x, int64_t row) {
         *loss = (float)(log_total - ((double)x[target] - (double)most));
         return;
     }
-    atomic_store(&self->bad, target);
     atomic_store(&self->failed, 1);
 }
 
@@ -110,6 +108,16 @@ static void run_rows(void *context, int thread, int64_t unit) {
     }
 }
 
+/* The first, looked for anew: threads meet them in any order. */
+static rl_status fail_target(const rows *self) {
+    int64_t row = 0, target;
+    do
+        target = target_of(self, row);
+    while (((target >= 0 && target < self->classes) || target == self->ignored) && ++row < self->count);
+    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "cross_entropy: target %lld is out of range for %lld classes",
+                         (long long)target, (long long)self->classes);
+}
+
 static rl_status run(rows *self) {
     self->bytes = od_dtype_bytes(self->dtype);
     self->per_unit = self->classes < 4096 ? 4096 / self->classes : 1;
@@ -123,10 +131,7 @@ static rl_status run(rows *self) {
                                  (long long)self->classes);
     }
     od_run(threads, units, run_rows, self);
-    if (!self->failed)
-        return RL_OK;
-    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "cross_entropy: target %lld is out of range for %lld classes",
-                         (long long)self->bad, (long long)self->classes);
+    return self->failed ? fail_target(self) : RL_OK;
 }
 
 rl_status od_cross_entropy(rl_backend_stream *stream, const void *what) {

@@ -102,21 +102,40 @@ static void mark_cut(char *room) {
     memcpy(room + end, "...", 4);
 }
 
-/* Whether the sentence begins with "OP: ". */
-static bool names(const char *sentence, const char *op) {
-    size_t length = strlen(op);
-    return strncmp(sentence, op, length) == 0 && sentence[length] == ':';
+/* What stands before a sentence, instead of its first `skip` bytes. */
+typedef struct sentence_lead {
+    char text[96];
+    size_t skip;
+} sentence_lead;
+
+/* "OP: " or "OP: ARGUMENT: ", where the sentence does not say so already; `sentence` may be its beginning alone. */
+static sentence_lead find_lead(const rl_thread *t, const char *sentence) {
+    sentence_lead lead = {"", 0};
+    if (t->error_op == NULL)
+        return lead;
+    size_t length = strlen(t->error_op);
+    bool named = strncmp(sentence, t->error_op, length) == 0 && strncmp(sentence + length, ": ", 2) == 0;
+    bool about = t->error_about != NULL && strstr(sentence, t->error_about) == NULL;
+    lead.skip = named && about ? length + 2 : 0;
+    if (about)
+        snprintf(lead.text, sizeof lead.text, "%s: %s: ", t->error_op, t->error_about);
+    else if (!named)
+        snprintf(lead.text, sizeof lead.text, "%s: ", t->error_op);
+    return lead;
 }
 
-/* Writes the sentence, after "OP: " or "OP: ARGUMENT: " where `lead`. Returns its whole length, or less than 0. */
-static int write_sentence(char *room, size_t size, bool lead, const char *format, va_list args) {
-    const rl_thread *t = &rl_thread_;
-    int before = 0;
-    if (lead)
-        before = snprintf(room, size, t->error_about ? "%s: %s: " : "%s: ", t->error_op, t->error_about);
-    size_t taken = (size_t)before < size ? (size_t)before : size;
-    int length = vsnprintf(room + taken, size - taken, format, args);
-    return length < 0 ? length : before + length;
+/* As snprintf, with the lead. */
+static int write_sentence(char *room, size_t size, const sentence_lead *lead, const char *format, va_list args) {
+    int length = vsnprintf(room, size, format, args);
+    size_t before = strlen(lead->text);
+    if (length < 0 || before == 0)
+        return length;
+    size_t rest = ((size_t)length < size ? (size_t)length : size - 1) - lead->skip;
+    rest = rest < size - 1 - before ? rest : size - 1 - before;
+    memmove(room + before, room + lead->skip, rest);
+    memcpy(room, lead->text, before);
+    room[before + rest] = '\0';
+    return length + (int)before - (int)lead->skip;
 }
 
 rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
@@ -127,17 +146,21 @@ rl_status rl_fail_va(rl_status status, const char *format, va_list args) {
     va_list again, once_more;
     va_copy(again, args);
     va_copy(once_more, args);
-    int length = write_sentence(t->error_room, RL_ERROR_ROOM, false, format, args);
-    bool lead = length >= 0 && t->error_op != NULL && !names(t->error_room, t->error_op);
-    if (lead)
-        length = write_sentence(t->error_room, RL_ERROR_ROOM, true, format, again);
+    sentence_lead lead = {"", 0};
+    int length = write_sentence(t->error_room, RL_ERROR_ROOM, &lead, format, args);
+    if (length >= 0) {
+        lead = find_lead(t, t->error_room);
+        if (*lead.text)
+            length = write_sentence(t->error_room, RL_ERROR_ROOM, &lead, format, again);
+    }
     t->error_text = t->error_room;
     if (length < 0) {
         snprintf(t->error_room, RL_ERROR_ROOM, "%s", rl_status_text(status));
     } else if (length >= RL_ERROR_ROOM) {
-        char *block = rl_thread_register() ? rl_alloc_quiet((size_t)length + 1) : NULL;
+        size_t bytes = (size_t)length + lead.skip + 1;
+        char *block = rl_thread_register() ? rl_alloc_quiet(bytes) : NULL;
         if (block) {
-            write_sentence(block, (size_t)length + 1, lead, format, once_more);
+            write_sentence(block, bytes, &lead, format, once_more);
             t->error_text = block;
         } else {
             mark_cut(t->error_room);

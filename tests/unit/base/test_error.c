@@ -92,6 +92,14 @@ static void what_was_called(void **state) {
     rl_fail(RL_INVALID_ARGUMENT, "inner: %0300d", 7); /* too long for the room in the thread */
     assert_int_equal(strlen(rl_error_text()), strlen("outer: target: inner: ") + 300);
     assert_memory_equal(rl_error_text(), "outer: target: inner: 0", 23);
+    rl_error_push(&saved);
+    rl_fail(RL_INVALID_ARGUMENT, "outer: index 3");
+    assert_string_equal(rl_error_text(), "outer: target: index 3");
+    rl_error_pop(&saved, NULL);
+    rl_error_push(&saved);
+    rl_fail(RL_INVALID_ARGUMENT, "outer: target 3 is no class");
+    assert_string_equal(rl_error_text(), "outer: target 3 is no class");
+    rl_error_pop(&saved, NULL);
     rl_error_leave(&before);
     rl_error_clear();
     rl_fail(RL_INVALID_ARGUMENT, "alone");
