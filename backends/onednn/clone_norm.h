@@ -31,18 +31,18 @@ static inline double lane_sum(const norm_lane *parts) {
         total += (double)x[j];
     return total;
 }
-/* The end of the block that begins at i: a multiple of 32 from there; i itself where fewer are left. */
-static inline int64_t norm_block(int64_t i, int64_t n) {
-    return n - i > NORM_BLOCK ? i + NORM_BLOCK : i + (n - i) / 32 * 32;
-}
+/* Blocks [i, end) of a line, each summed up in float; what fills no register comes after them. */
+#define FOR_BLOCKS for (int64_t end; end = n - i < NORM_BLOCK ? n - (n - i) % NORM_LANE : i + NORM_BLOCK, i < end;)
 
 static double norm_sum(const float *x, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
-    for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
+    FOR_BLOCKS {
         norm_lane a[PARTS] = {{0}};
-        for (; i < end; i += 32)
+        for (; i + 32 <= end; i += 32)
             EACH_PART a[k] += NORM_AT(x, i + k * NORM_LANE);
+        for (; i < end; i += NORM_LANE)
+            a[0] += NORM_AT(x, i);
         total += lane_sum(a);
     }
     for (; i < n; i++)
@@ -54,13 +54,15 @@ static double norm_sum(const float *x, int64_t n) {
 static double norm_squares(const float *x, float mean, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
-    for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
+    FOR_BLOCKS {
         norm_lane a[PARTS] = {{0}};
-        for (; i < end; i += 32)
+        for (; i + 32 <= end; i += 32)
             EACH_PART {
                 const norm_lane p = NORM_AT(x, i + k * NORM_LANE) - mean;
                 a[k] += p * p;
             }
+        for (; i < end; i += NORM_LANE)
+            a[0] += (NORM_AT(x, i) - mean) * (NORM_AT(x, i) - mean);
         total += lane_sum(a);
     }
     for (; i < n; i++)
@@ -71,14 +73,18 @@ static double norm_squares(const float *x, float mean, int64_t n) {
 /* sums[0] += sum(g), sums[1] += sum(g (x - mean)) */
 static void norm_dots(const float *g, const float *x, float mean, int64_t n, double *sums) {
     int64_t i = 0;
-    for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
+    FOR_BLOCKS {
         norm_lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
-        for (; i < end; i += 32)
+        for (; i + 32 <= end; i += 32)
             EACH_PART {
                 const norm_lane p = NORM_AT(g, i + k * NORM_LANE);
                 a[k] += p;
                 b[k] += p * (NORM_AT(x, i + k * NORM_LANE) - mean);
             }
+        for (; i < end; i += NORM_LANE) {
+            a[0] += NORM_AT(g, i);
+            b[0] += NORM_AT(g, i) * (NORM_AT(x, i) - mean);
+        }
         sums[0] += lane_sum(a);
         sums[1] += lane_sum(b);
     }
@@ -88,21 +94,25 @@ static void norm_dots(const float *g, const float *x, float mean, int64_t n, dou
     }
 }
 
+#define ONE_WEIGHTED(at, k)                                                                                            \
+    do {                                                                                                               \
+        const int64_t j = (at);                                                                                        \
+        const norm_lane p = NORM_AT(g, j), pz = p * ((NORM_AT(x, j) - mean) * scale), weight = NORM_AT(w, j);          \
+        *(norm_lane *)(gw + j) += pz;                                                                                  \
+        *(norm_lane *)(gb + j) += p;                                                                                   \
+        a[k] += p * weight;                                                                                            \
+        b[k] += pz * weight;                                                                                           \
+    } while (0)
 /* With z = (x - mean) scale and d = g w: sums[0] += sum(d), sums[1] += sum(d z), gw += g z, gb += g. */
 static void norm_dots_weighted(const float *g, const float *x, const float *w, float mean, float scale, int64_t n,
                                float *gw, float *gb, double *sums) {
     int64_t i = 0;
-    for (int64_t end = norm_block(0, n); end > i; end = norm_block(i, n)) {
+    FOR_BLOCKS {
         norm_lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
-        for (; i < end; i += 32)
-            EACH_PART {
-                const int64_t j = i + k * NORM_LANE;
-                const norm_lane p = NORM_AT(g, j), pz = p * ((NORM_AT(x, j) - mean) * scale), weight = NORM_AT(w, j);
-                *(norm_lane *)(gw + j) += pz;
-                *(norm_lane *)(gb + j) += p;
-                a[k] += p * weight;
-                b[k] += pz * weight;
-            }
+        for (; i + 32 <= end; i += 32)
+            EACH_PART ONE_WEIGHTED(i + k * NORM_LANE, k);
+        for (; i < end; i += NORM_LANE)
+            ONE_WEIGHTED(i, 0);
         sums[0] += lane_sum(a);
         sums[1] += lane_sum(b);
     }

@@ -63,6 +63,7 @@ static void write_part(const rows *self, const lines *x, const lines *y, const p
         for (int64_t at = 0; at < p->length; at += STREAM_BLOCK) {
             const int64_t count = p->length - at < STREAM_BLOCK ? p->length - at : STREAM_BLOCK;
             const int64_t shift = self->vary_length ? at : 0;
+            fetch_ahead(self, NORM_X, from + at, count);
             write_line(self, block, from + at, w ? w + shift : NULL, b ? b + shift : NULL, s, count);
             od_chosen->stream((char *)(to + at), (const char *)block, count * 4);
         }
@@ -243,6 +244,9 @@ rl_status od_norm_rows(od_norm_task *task) {
     const double elements = (double)n_rows * (double)self.n;
     self.streams = task->operand[NORM_Y] && is_packed(&self, NORM_Y) && self.length >= 64 &&
                    elements * (task->backward ? 12.0 : 8.0) > 0.75 * (double)od_cache_bytes;
+    for (int k = NORM_X; k <= NORM_G; k++)
+        if (self.streams && self.parts == 1 && is_packed(&self, k) && task->repeats.ndim == 1)
+            self.ahead[k] = task->repeats.stride[k][0];
     const int64_t units = split ? n_rows * self.parts : self.n_groups * self.chunks;
     const int threads = od_threads(units, elements * (task->backward ? 0.6 : 0.4));
     const rl_status status = reserve(&self, threads, split);

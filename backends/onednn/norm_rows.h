@@ -9,7 +9,7 @@
 
 #include "norm.h"
 
-#define STREAM_BLOCK 1024 /* elements of a result that are written at a time where they go past the caches */
+#define STREAM_BLOCK 256 /* elements of a result that are written at a time where they go past the caches */
 
 typedef struct rows {
     od_norm_task *task;
@@ -20,6 +20,7 @@ typedef struct rows {
     int64_t parts;                                 /* of a row */
     int64_t n_groups, n_repeats, per_unit, chunks; /* rows = groups x repeats; a unit has per_unit repeats */
     int streams;                                   /* results go past the caches */
+    int64_t ahead[NORM_OPERANDS];                  /* bytes to the next row, if it is to be fetched meanwhile; else 0 */
     size_t params[2], rooms, per_thread, floats, partials, statistics; /* places in the scratch memory */
 } rows;
 
@@ -102,6 +103,13 @@ typedef struct statistics {
 
 static inline float *statistic_at(const rows *self, int k, int64_t group, int64_t repeat) {
     return self->task->operand[k] ? (float *)(void *)row_at(self, k, group, repeat) : NULL;
+}
+
+/* While a block is computed, its place in the next row comes from memory. Beyond the last row nothing happens. */
+static inline void fetch_ahead(const rows *self, int k, const float *block, int64_t count) {
+    if (self->ahead[k] != 0)
+        for (int64_t i = 0; i < count; i += 16)
+            __builtin_prefetch((const char *)(block + i) + self->ahead[k]);
 }
 
 /* What a part of a row gives to the backward: its share of s0 and s1, and of the gradients of weight and bias. */

@@ -67,6 +67,8 @@ static void write_gradient(const rows *self, const lines *g, const lines *x, con
         }
         for (int64_t at = 0; at < p->length; at += STREAM_BLOCK) {
             const int64_t count = p->length - at < STREAM_BLOCK ? p->length - at : STREAM_BLOCK;
+            fetch_ahead(self, NORM_G, gs + at, count);
+            fetch_ahead(self, NORM_X, xs + at, count);
             od_chosen->norm.grad(block, gs + at, xs + at, w ? w + at : NULL, mean, scale, slope, shift, count);
             od_chosen->stream((char *)(to + at), (const char *)block, count * 4);
         }
