@@ -103,8 +103,8 @@ bool model_known(const char *name);
 const char *model_names(void); /* for sentences */
 rl_status train(const train_options *options, rl_device *device, train_result *out_result);
 
-/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state; ref computes no
- * more than these steps.
+/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state; ref computes
+ * no more than these steps.
  * ------------------------------ */
 
 typedef struct lockstep_result {
