@@ -49,8 +49,9 @@ static inline bench_cell *bench_cell_at(const bench *self, int number, int devic
 /* Makes the inputs of the cell's work from the seed, and does it once. Where out_result is given, the work's result is
  * retained there for bench_compare. A failure is written into the cell. */
 void bench_prepare(bench_cell *self, uint64_t seed, rl_tensor **out_result);
-/* The largest difference between two results of one work, and between the gradients of its parameters, each relative to
- * the largest magnitude in the reference's tensor. */
+/* The largest difference between two results of one work relative to the largest magnitude in the reference's, or the
+ * same of all gradients of its parameters together (alone, one whose gradient is zero but for rounding would differ
+ * wholly): whichever is larger. */
 double bench_compare(const bench_cell *self, rl_tensor *result, const bench_cell *reference, rl_tensor *expected);
 /* Does the work for `seconds`, once at least, and returns the nanoseconds of one round; 0 where it failed. */
 double bench_turn(bench_cell *self, double seconds);

@@ -11,7 +11,7 @@
 #include "bench.h"
 
 /* Gradients of as many parameters are compared. */
-enum { PARTS_MOST = 256 };
+enum { PARAMETERS_MOST = 256 };
 
 static void take_failure(bench_cell *self) {
     if (rl_failed() && !*self->failure)
@@ -75,62 +75,59 @@ static void run_again(bench_cell *self, uint64_t before) {
 /* Comparing
  * ------------------------------------------------------------------------------------------------------------------ */
 
-/* The result, then the gradients of the parameters. */
-static int64_t parts_of(const bench_cell *cell, rl_tensor *result, rl_tensor **out_parts) {
-    int64_t count = 0;
-    out_parts[count++] = result;
-    if (cell->state.net) {
-        rl_tensor *parameters[PARTS_MOST];
-        int64_t n = rl_module_parameters(cell->state.net, parameters, PARTS_MOST - 1);
-        for (int64_t i = 0; i < n && i < PARTS_MOST - 1; i++)
-            if (rl_grad(parameters[i]))
-                out_parts[count++] = rl_grad(parameters[i]);
-    }
+/* The gradients of the parameters. */
+static int64_t gradients_of(const bench_cell *cell, rl_tensor **out_gradients) {
+    rl_tensor *parameters[PARAMETERS_MOST];
+    int64_t n = cell->state.net ? rl_module_parameters(cell->state.net, parameters, PARAMETERS_MOST) : 0, count = 0;
+    for (int64_t i = 0; i < n && i < PARAMETERS_MOST; i++)
+        if (rl_grad(parameters[i]))
+            out_gradients[count++] = rl_grad(parameters[i]);
     return count;
 }
 
-/* The largest |a - b| over the largest |b|; of nothing but zeros, the largest |a - b|. NaN only where NaN meets a
- * number. */
-static double largest_difference(const float *a, const float *b, int64_t n) {
-    double apart = 0.0, whole = 0.0;
+typedef struct difference {
+    double apart, whole; /* the largest |a - b| and |b| so far */
+} difference;
+
+/* NaN is larger than all, but no difference from NaN. */
+static void add_elements(difference *self, const float *a, const float *b, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        double difference = isnan(a[i]) && isnan(b[i]) ? 0.0 : fabs((double)a[i] - b[i]);
-        if (a[i] == b[i])
-            difference = 0.0; /* infinities too */
-        if (!(difference <= apart))
-            apart = difference;
-        if (isfinite(b[i]) && fabs((double)b[i]) > whole)
-            whole = fabs((double)b[i]);
+        bool same = a[i] == b[i] || (isnan(a[i]) && isnan(b[i])); /* infinities too */
+        double apart = same ? 0.0 : fabs((double)a[i] - b[i]), whole = fabs((double)b[i]);
+        if (!isnan(self->apart) && !(apart <= self->apart))
+            self->apart = apart;
+        if (isfinite(whole) && whole > self->whole)
+            self->whole = whole;
     }
-    return whole > 0.0 ? apart / whole : apart;
 }
 
-static double part_difference(rl_tensor *part, rl_tensor *expected) {
+static void add_tensors(difference *self, rl_tensor *result, rl_tensor *expected) {
     int64_t n = rl_tensor_numel(expected);
     float *a = malloc((size_t)n * sizeof *a + 1), *b = malloc((size_t)n * sizeof *b + 1);
-    double difference = (double)NAN;
-    if (a && b && rl_tensor_numel(part) == n && !rl_tensor_read(part, a, (size_t)n * sizeof *a) &&
+    if (a && b && rl_tensor_numel(result) == n && !rl_tensor_read(result, a, (size_t)n * sizeof *a) &&
         !rl_tensor_read(expected, b, (size_t)n * sizeof *b))
-        difference = largest_difference(a, b, n);
+        add_elements(self, a, b, n);
+    else
+        self->apart = (double)NAN;
     free(a);
     free(b);
-    return difference;
+}
+
+static double relative(const difference *self) {
+    return self->whole > 0.0 ? self->apart / self->whole : self->apart;
 }
 
 double bench_compare(const bench_cell *self, rl_tensor *result, const bench_cell *reference, rl_tensor *expected) {
-    rl_tensor *parts[PARTS_MOST], *expected_parts[PARTS_MOST];
-    int64_t n = parts_of(self, result, parts);
-    double largest = 0.0;
-    RL_SCOPE();
-    RL_NO_GRAD();
-    if (parts_of(reference, expected, expected_parts) != n)
+    rl_tensor *ours[PARAMETERS_MOST], *theirs[PARAMETERS_MOST];
+    int64_t n = gradients_of(self, ours);
+    difference of_result = {0}, of_gradients = {0};
+    add_tensors(&of_result, result, expected);
+    if (gradients_of(reference, theirs) != n)
         return (double)NAN;
-    for (int64_t i = 0; i < n; i++) {
-        double difference = part_difference(parts[i], expected_parts[i]);
-        if (!(difference <= largest))
-            largest = difference;
-    }
-    return largest;
+    for (int64_t i = 0; i < n; i++)
+        add_tensors(&of_gradients, ours[i], theirs[i]);
+    return relative(&of_result) >= relative(&of_gradients) || isnan(of_result.apart) ? relative(&of_result)
+                                                                                     : relative(&of_gradients);
 }
 
 /* Turns

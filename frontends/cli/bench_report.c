@@ -69,7 +69,8 @@ static void print_cell(const bench *self, int number, int device) {
         return;
     }
     printf(" %8s", scaled(f.median, time_units, text, sizeof text));
-    print_number(7, "%.1f %%", 100.0 * (f.third_quarter - f.first_quarter) / f.median);
+    print_number(7, "%.1f %%",
+                 cell->n_turns > 2 ? 100.0 * (f.third_quarter - f.first_quarter) / f.median : (double)NAN);
     print_number(8, "%.3g", f.flops / 1e9);
     print_number(7, "%.3g", f.bytes / 1e9);
     print_number(6, "%.0f %%", 100.0 * f.share);
