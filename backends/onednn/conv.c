@@ -144,6 +144,19 @@ static void run_part(void *context, int thread, int64_t number) {
 
 /* Parts ------------------------------------------------------------------------------------------------------------ */
 
+/* Whether the weight's elements fill one run of memory, in whatever order. */
+static int weight_is_dense(const rl_conv_args *g, const rl_operand *w) {
+    const int64_t shape[5] = {g->out_channels, g->in_channels / g->groups, g->kernel[0], g->kernel[1], g->kernel[2]};
+    int64_t last = 0, count = 1;
+    for (int64_t d = 0; d < g->spatial + 2; d++) {
+        if (w->stride[d] <= 0 && shape[d] > 1)
+            return 0;
+        last += (shape[d] - 1) * w->stride[d];
+        count *= shape[d];
+    }
+    return last + 1 == count;
+}
+
 static od_conv_key key_of(const conv_call *self, int64_t images) {
     const rl_conv_args *g = self->args;
     od_conv_key k = {.kind = (int32_t)self->kind,
@@ -163,8 +176,9 @@ static od_conv_key key_of(const conv_call *self, int64_t images) {
     }
     const rl_operand *w = self->kind == OD_CONV_GRAD_WEIGHT ? &g->out : &g->b;
     int64_t run = 1;
-    for (int64_t d = g->spatial + 1; d >= 0; d--) { /* half floats are packed as floats first */
-        k.weight_stride[d] = self->dtype == RL_F32 ? w->stride[d] : run;
+    const int as_is = self->dtype == RL_F32 || weight_is_dense(g, w);
+    for (int64_t d = g->spatial + 1; d >= 0; d--) { /* half floats are packed as floats first: move_weight */
+        k.weight_stride[d] = as_is ? w->stride[d] : run;
         run *= d >= 2 ? g->kernel[d - 2] : g->in_channels / g->groups;
     }
     return k;
@@ -241,32 +255,32 @@ static rl_status cut(conv_call *self, double work) {
 
 /* The weight and the bias ------------------------------------------------------------------------------------------ */
 
-/* The weight packed as floats, for half floats: to or from `packed`. */
+static int64_t weight_count(const rl_conv_args *g) {
+    int64_t count = g->out_channels * (g->in_channels / g->groups);
+    for (int64_t d = 0; d < g->spatial; d++)
+        count *= g->kernel[d];
+    return count;
+}
+
+/* Half floats as packed floats, or back; a dense weight keeps its order, others become row-major (see key_of). */
 static void move_weight(const conv_call *self, const rl_operand *w, float *packed, int out) {
     const rl_conv_args *g = self->args;
-    const int64_t bytes = od_dtype_bytes(self->dtype), rows = g->out_channels, in = g->in_channels / g->groups;
-    int64_t kernels = 1,
-            *shape = (int64_t[]){g->kernel[0], g->spatial > 1 ? g->kernel[1] : 1, g->spatial > 2 ? g->kernel[2] : 1};
-    for (int d = 0; d < 3; d++)
-        kernels *= shape[d];
-    for (int64_t i = 0; i < rows * in * kernels; i++) {
-        const int64_t k = i % kernels, c = i / kernels % in, o = i / kernels / in;
-        int64_t at = o * w->stride[0] + c * w->stride[1];
-        for (int64_t d = g->spatial - 1, left = k; d >= 0; left /= shape[d--])
-            at += left % shape[d] * w->stride[d + 2];
+    const int64_t bytes = od_dtype_bytes(self->dtype), count = weight_count(g);
+    const int64_t run = weight_is_dense(g, w) ? count : 1;
+    const int64_t shape[5] = {g->out_channels, g->in_channels / g->groups, g->kernel[0], g->kernel[1], g->kernel[2]};
+    for (int64_t i = 0; i < count; i += run) {
+        int64_t at = 0;
+        for (int64_t d = g->spatial + 1, left = i; d >= 0; left /= shape[d--])
+            at += left % shape[d] * w->stride[d];
         if (out)
-            od_chosen->store[self->dtype](od_address(w) + at * bytes, packed + i, 1, 1, 0, 0);
+            od_chosen->store[self->dtype](od_address(w) + at * bytes, packed + i, 1, run, 0, bytes);
         else
-            od_chosen->load[self->dtype](packed + i, od_address(w) + at * bytes, 1, 1, 0, 0);
+            od_chosen->load[self->dtype](packed + i, od_address(w) + at * bytes, 1, run, 0, bytes);
     }
 }
 
 static size_t plain_weight_bytes(const conv_call *self) {
-    const rl_conv_args *g = self->args;
-    int64_t count = g->out_channels * (g->in_channels / g->groups);
-    for (int64_t d = 0; d < g->spatial; d++)
-        count *= g->kernel[d];
-    return self->dtype == RL_F32 ? 0 : lines((size_t)count * sizeof(float));
+    return self->dtype == RL_F32 ? 0 : lines((size_t)weight_count(self->args) * sizeof(float));
 }
 
 static rl_status bring_weight(conv_call *self, char *packed) {
