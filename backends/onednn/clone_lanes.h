@@ -42,12 +42,12 @@ static inline pool_lanes lanes_where(pool_mask mask, pool_lanes v) {
 }
 /* The greater; NaN wins. */
 static inline pool_lanes greater_lanes(pool_lanes v, pool_lanes m) {
-    const pool_mask take = (v > m) | (v != v);
+    const pool_mask take = (v > m) | (v != v); /* NOLINT(misc-redundant-expression): NaN */
     return (pool_lanes)(((pool_mask)v & take) | ((pool_mask)m & ~take));
 }
 /* Where v, one of several, is m, the greatest of them. */
 static inline pool_mask found_lanes(pool_lanes v, pool_lanes m) {
-    return (v == m) | (v != v);
+    return (v == m) | (v != v); /* NOLINT(misc-redundant-expression): NaN */
 }
 
 /* Of windows of 2 x 2 over rows a and b: the greatest; and its gradient g at the first of these, 0 at the others. */

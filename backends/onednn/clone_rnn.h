@@ -43,11 +43,12 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
                                                        int64_t ldc, int64_t lda, const int rows, const int panels) {
     rnn_lanes sum[2 * RNN_TILE_ROWS];
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (int j = 0; j < 2 * panels; j++)
             sum[r * 2 * panels + j] = RNN_LOAD(c + r * ldc + j * RNN_LANES);
-    for (int64_t p = 0; p < k; p++, packed += PANEL)
+    }
+    for (int64_t p = 0; p < k; p++, packed += PANEL) {
 #pragma GCC unroll 8
         for (int j = 0; j < panels; j++) {
             const rnn_lanes left = RNN_LOAD(packed + j * k * PANEL),
@@ -60,11 +61,13 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
                 both[1] = RNN_MULADD(x, right, both[1]);
             }
         }
+    }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (int j = 0; j < 2 * panels; j++)
             RNN_STORE(c + r * ldc + j * RNN_LANES, sum[r * 2 * panels + j]);
+    }
 }
 
 /* One panel, all rows. */

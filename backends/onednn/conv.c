@@ -235,7 +235,7 @@ static rl_status cut_rows(conv_call *self, int64_t blocks) {
 }
 
 static double work_of(const rl_conv_args *g) {
-    double work = (double)g->batch * (double)g->out_channels * (double)(g->in_channels / g->groups);
+    double work = (double)g->batch * (double)g->out_channels * (double)g->in_channels / (double)g->groups;
     for (int64_t d = 0; d < g->spatial; d++)
         work *= (double)g->out_size[d] * (double)g->kernel[d];
     return work;

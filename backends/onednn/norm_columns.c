@@ -269,7 +269,7 @@ static void finish_backward(void *context, int thread, int64_t unit) {
     const columns *self = context;
     const block b = block_of(self, unit);
     const int shared = self->sample[NORM_AFFINE] == 0;
-    double sums[NORM_COLUMNS] = {0}, dots[NORM_COLUMNS] = {0}, own[2][NORM_COLUMNS];
+    double sums[NORM_COLUMNS] = {0}, dots[NORM_COLUMNS] = {0}, own[2][NORM_COLUMNS] = {{0}};
     (void)thread;
     for (int64_t sample = 0; sample < self->samples; sample++) {
         read_param(self, NORM_W, sample, &b, 1.0f, vector_of(self, sample, SCALE) + b.first);
