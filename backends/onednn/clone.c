@@ -29,13 +29,16 @@
 
 #define T float
 #define POOL_LANES 1
+#define POOL_SUM sum_f32
 #define POOL(name) pool_##name##_f32
 #include "clone_pool.h"
 #undef T
 #undef POOL
 #undef POOL_LANES
+#undef POOL_SUM
 #define T double
 #define POOL_LANES 0
+#define POOL_SUM sum_f64
 #define POOL(name) pool_##name##_f64
 #include "clone_pool.h"
 #undef T

@@ -74,6 +74,36 @@ static inline void pool_two_by_two_backward(const float *g, const float *a, cons
     store_pool_lanes(B + POOL_WIDTH, PAIRS_HIGH(gr, gs));
 }
 
+/* x[0], x[step], x[2 step] ...; may look at 2 POOL_WIDTH elements. */
+static inline pool_lanes pool_pick(const float *x, int64_t step) {
+    if (step == 1)
+        return load_pool_lanes(x);
+    if (step == 2) {
+        const pool_lanes a = load_pool_lanes(x), b = load_pool_lanes(x + POOL_WIDTH);
+        return EVENS(a, b);
+    }
+    float picked[POOL_WIDTH];
+    for (int i = 0; i < POOL_WIDTH; i++)
+        picked[i] = x[i * step];
+    return load_pool_lanes(picked);
+}
+
+/* Of POOL_WIDTH windows side by side, in rows whose margins are -infinity: found[i] is the number, row-major over
+ * n_rows and kernel, of the first greatest element of window i; -1 where all are -infinity. */
+static inline void pool_find_lanes(int32_t *found, const float *const *rows, int n_rows, int64_t kernel,
+                                   int64_t dilation, int64_t step) {
+    pool_lanes best = (pool_lanes){0} - INFINITY;
+    pool_mask number = (pool_mask){0} - 1, code = {0};
+    for (int r = 0; r < n_rows; r++)
+        for (int64_t t = 0; t < kernel; t++, code += 1) {
+            const pool_lanes v = pool_pick(rows[r] + t * dilation, step);
+            const pool_mask take = (v > best) | ((v != v) & (best == best));
+            best = (pool_lanes)(((pool_mask)v & take) | ((pool_mask)best & ~take));
+            number = (code & take) | (number & ~take);
+        }
+    memcpy(found, &number, sizeof number);
+}
+
 /* One window of POOL_WIDTH channels: g goes to the first of `n` elements, at in[at[i]], that is the greatest. */
 static inline void pool_give_lanes(float *grad, const int64_t *grad_at, const float *in, const int64_t *in_at,
                                    int64_t n, const float *g) {

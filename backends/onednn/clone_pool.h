@@ -9,11 +9,12 @@
 /* Dim d of output o: the first kernel step that is within the input, and the first behind. */
 static inline int64_t POOL(first_step)(const od_pool_plane *p, int d, int64_t o) {
     const int64_t start = o * p->stride[d] - p->padding[d];
-    return start >= 0 ? 0 : (p->dilation[d] - 1 - start) / p->dilation[d];
+    return start >= 0 ? 0 : p->dilation[d] == 1 ? -start : (p->dilation[d] - 1 - start) / p->dilation[d];
 }
 static inline int64_t POOL(end_step)(const od_pool_plane *p, int d, int64_t o) {
     const int64_t room = p->in[d] - (o * p->stride[d] - p->padding[d]);
-    const int64_t steps = room <= 0 ? 0 : (room + p->dilation[d] - 1) / p->dilation[d];
+    const int64_t more = room <= 0 ? 0 : room; /* a division costs more than all else here */
+    const int64_t steps = p->dilation[d] == 1 ? more : (more + p->dilation[d] - 1) / p->dilation[d];
     return steps < p->kernel[d] ? steps : p->kernel[d];
 }
 /* How many places an average counts along dim d. */
@@ -83,8 +84,8 @@ static inline void POOL(add4)(T *out, const T *const *in, int64_t n, int begun) 
     }
 }
 
-/* Windows of 2 x 2 over two rows: 0, and nothing done, where there are no pool_lanes for them. The last block of
- * pool_lanes may do some columns again. */
+/* Windows of 2 x 2 over two rows: 0, and nothing done, where there are no lanes for them. The last block of
+ * lanes may do some columns again. */
 static inline int POOL(two_rows_forward)(T *out, const T *a, const T *b, int64_t n) {
 #if POOL_LANES
     for (int64_t j = 0; n >= POOL_WIDTH && j < n; j += POOL_WIDTH) {
@@ -199,7 +200,24 @@ static T POOL(row_count)(const od_pool_plane *p, int64_t depth, int64_t row) {
     return p->divisor ? (T)p->divisor : (T)(POOL(count)(p, 0, depth) * POOL(count)(p, 1, row));
 }
 
+/* The sum of a whole plane that lies without gaps: 0, and nothing done, for another one. */
+static int POOL(whole_plane)(const od_pool_plane *p, const T *in, T *out) {
+    const int64_t n = p->in[0] * p->in[1] * p->in[2], *s = p->strides[0];
+    for (int d = 0; d < 3; d++)
+        if (p->out[d] != 1 || p->kernel[d] != p->in[d] || p->padding[d] != 0)
+            return 0;
+    if ((s[1] != p->in[2] && p->in[1] > 1) || (s[0] != p->in[1] * p->in[2] && p->in[0] > 1))
+        return 0;
+    double sum = 0.0;
+    for (int64_t at = 0; at < n; at += 512)
+        sum += POOL_SUM(in + at, n - at < 512 ? n - at : 512);
+    *out = (T)(sum / (double)(p->divisor ? p->divisor : n));
+    return 1;
+}
+
 static void POOL(columns_forward)(const od_pool_plane *p, int is_max, const T *in, T *out, T *room) {
+    if (!is_max && POOL(whole_plane)(p, in, out))
+        return;
     T *buffer = room, *counts = room + p->width;
     const int two = is_max && POOL(is_two_by_two)(p) && p->padding[1] == 0 && p->padding[2] == 0;
     if (!is_max)
@@ -297,6 +315,53 @@ static void POOL(find_in_windows)(const od_pool_plane *p, const T *best, const i
         }
 #undef TAKE_BETTER
     }
+}
+
+/* The same by lanes, straight over all elements: 0, and nothing done, where there are none or the kernel is large. */
+static int POOL(columns_max_by_lanes)(const od_pool_plane *p, const T *g, const T *in, T *grad, T *room) {
+#if POOL_LANES
+    const int64_t n = p->out[2], kernel = p->kernel[2], step = p->stride[2], pitch = p->width + OD_POOL_SLACK;
+    const int64_t *s = p->strides[1], *to = p->strides[2];
+    if (n < POOL_WIDTH || p->kernel[0] * p->kernel[1] > OD_POOL_ROWS || kernel > OD_POOL_ROWS)
+        return 0;
+    POOL(fill)(room, -(T)INFINITY, p->kernel[0] * p->kernel[1] * pitch);
+    EACH_POOL_ROW(p, 0, p->out[0] * p->out[1]) {
+        const float *rows[OD_POOL_ROWS], *from = g + depth * p->strides[0][0] + row * p->strides[0][1];
+        int64_t place[OD_POOL_ROWS * OD_POOL_ROWS]; /* in grad, of each number for window 0 */
+        int n_rows = 0;
+        const int64_t d1 = POOL(end_step)(p, 0, depth), h1 = POOL(end_step)(p, 1, row);
+        for (int64_t d = POOL(first_step)(p, 0, depth); d < d1; d++)
+            for (int64_t h = POOL(first_step)(p, 1, row); h < h1; h++, n_rows++) {
+                const int64_t z = depth * p->stride[0] - p->padding[0] + d * p->dilation[0];
+                const int64_t y = row * p->stride[1] - p->padding[1] + h * p->dilation[1];
+                for (int64_t t = 0; t < kernel; t++)
+                    place[n_rows * kernel + t] = z * to[0] + y * to[1] + t * p->dilation[2] - p->padding[2];
+                rows[n_rows] = room + n_rows * pitch;
+                POOL(take)(room + n_rows * pitch + p->padding[2], in + z * s[0] + y * s[1], p->in[2]);
+            }
+        for (int64_t j = 0; n_rows > 0 && j < n; j += POOL_WIDTH) {
+            const int64_t at = j + POOL_WIDTH <= n ? j : n - POOL_WIDTH; /* the last block passes over what was done */
+            const float *moved[OD_POOL_ROWS];
+            int32_t found[POOL_WIDTH];
+            for (int k = 0; k < n_rows; k++)
+                moved[k] = rows[k] + at * step;
+            pool_find_lanes(found, moved, n_rows, kernel, p->dilation[2], step);
+            for (int64_t i = j - at; i < POOL_WIDTH; i++) {
+                int64_t number = found[i];
+                if (number < 0) { /* all is -infinity: the first within the input, if there is one */
+                    number = POOL(first_step)(p, 2, at + i);
+                    if (number >= POOL(end_step)(p, 2, at + i))
+                        continue;
+                }
+                grad[place[number] + (at + i) * step] += from[at + i];
+            }
+        }
+    }
+    return 1;
+#else
+    (void)p, (void)g, (void)in, (void)grad, (void)room;
+    return 0;
+#endif
 }
 
 static void POOL(columns_max_backward)(const od_pool_plane *p, const T *g, const T *in, T *grad, T *room) {
@@ -443,7 +508,7 @@ static inline void POOL(give)(T *grad, const T *in, T *rest, const T *most, int6
     }
 }
 
-/* One window by pool_lanes, which keep what they look for in registers: 0, and nothing done, where that cannot be. */
+/* One window by lanes, which keep what they look for in registers: 0, and nothing done, where that cannot be. */
 static inline int POOL(give_lanes)(const od_pool_plane *p, const POOL(walk) * w, const T *g, const T *in, T *grad) {
 #if POOL_LANES
     enum { MOST_STEPS = 64 };
@@ -527,6 +592,8 @@ static void POOL(backward)(const od_pool_plane *p, const void *g, const void *in
         POOL(clear)(p, grad);
     if (p->channels > 1)
         POOL(channels_backward)(p, p->is_max, g, in, grad, room);
+    else if (p->is_max && POOL(columns_max_by_lanes)(p, g, in, grad, room))
+        return;
     else if (p->is_max)
         POOL(columns_max_backward)(p, g, in, grad, room);
     else

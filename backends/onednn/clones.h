@@ -119,9 +119,13 @@ typedef struct od_pool_plane {
     int is_max, count_padding;
     int tiled; /* windows lie side by side and cover the input */
 } od_pool_plane;
-/* What a plane needs of `room`, in elements. */
+/* What a plane needs of `room`, in elements: rows with what vectors may look at behind them. */
+#define OD_POOL_ROWS 8
+#define OD_POOL_SLACK 16
 static inline int64_t od_pool_room(const od_pool_plane *p) {
-    return p->channels > 1 ? 2 * p->channels : 2 * p->width + 3 * p->out[2];
+    const int64_t rows = p->kernel[0] * p->kernel[1] < OD_POOL_ROWS ? p->kernel[0] * p->kernel[1] : OD_POOL_ROWS;
+    const int64_t one = 2 * p->width + 3 * p->out[2], all = rows * (p->width + OD_POOL_SLACK);
+    return p->channels > 1 ? 2 * p->channels : one > all ? one : all;
 }
 typedef struct od_pool_kernels {
     void (*forward)(const od_pool_plane *p, const void *in, void *out, void *room);

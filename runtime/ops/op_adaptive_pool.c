@@ -11,10 +11,10 @@
 /* Sizes ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct adaptive {
-    int64_t spatial, first;     /* dimensions first .. first + spatial - 1 are pooled */
-    int64_t in[3], out[3];      /* sizes */
-    int64_t longest[3];         /* window */
-    bool divides, whole, empty; /* all sizes divide; one window is all; a size asked for is 0 */
+    int64_t spatial, first; /* dimensions first .. first + spatial - 1 are pooled */
+    int64_t in[3], out[3];  /* sizes */
+    int64_t longest[3];     /* window */
+    bool divides, empty;    /* all sizes divide; a size asked for is 0 */
 } adaptive;
 
 static rl_status read_sizes(const rl_call *call, adaptive *a) {
@@ -22,7 +22,7 @@ static rl_status read_sizes(const rl_call *call, adaptive *a) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
     rl_ints given = rl_arg_ints(call, 1);
     char text[RL_SHAPE_TEXT];
-    *a = (adaptive){.spatial = rl_schema_table[call->opcode].params[1].length, .divides = true, .whole = true};
+    *a = (adaptive){.spatial = rl_schema_table[call->opcode].params[1].length, .divides = true};
     a->first = self->ndim - a->spatial;
     if (a->first != 1 && a->first != 2)
         return rl_call_fail(call, RL_SHAPE_MISMATCH, "self must have shape (C, %s) or (N, C, %s), has %s",
@@ -40,7 +40,6 @@ static rl_status read_sizes(const rl_call *call, adaptive *a) {
                                 rl_shape_text(self->ndim, self->shape, text));
         a->empty = a->empty || out == 0;
         a->divides = a->divides && out > 0 && in % out == 0;
-        a->whole = a->whole && out == 1;
         for (int64_t i = 0; i < out && i < in; i++) { /* lengths repeat after `in` windows */
             int64_t length = ((i + 1) * in + out - 1) / out - i * in / out;
             a->longest[d] = length > a->longest[d] ? length : a->longest[d];
@@ -79,11 +78,6 @@ static rl_status average_lower(rl_call *call) {
         status = read_sizes(call, &a);
     if (status != RL_OK)
         return status;
-    if (a.whole) {
-        static const int64_t last[3] = {-1, -2, -3};
-        call->results[0] = rl_mean(x, .dim = RL_INTS(last, a.spatial), .keepdim = true);
-        return rl_error_status();
-    }
     if (a.divides && !a.empty) {
         int64_t kernel[3];
         for (int64_t d = 0; d < a.spatial; d++)

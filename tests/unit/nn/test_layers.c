@@ -140,6 +140,16 @@ static void test_pooling(void **state) {
     assert_int_equal(stride[3], 3);
 }
 
+/* Nothing but the input is kept for the gradient: the result may be changed in place. */
+static void test_in_place_after_pooling(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *x = floats((const float[]){-1, -2, 3, 4}, RL_DIMS(1, 2, 2));
+    rl_requires_grad(x, true);
+    rl_backward(rl_sum(rl_relu_(rl_max_pool1d(x, RL_DIMS(2)))));
+    assert_elements(rl_grad(x), (const float[]){0, 0, 0, 1}, 4);
+}
+
 static void test_sizes(void **state) {
     (void)state;
     RL_SCOPE();
@@ -259,10 +269,11 @@ static void test_learns(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_printed),  cmocka_unit_test(test_activations),
-                                       cmocka_unit_test(test_pooling),  cmocka_unit_test(test_sizes),
-                                       cmocka_unit_test(test_dropouts), cmocka_unit_test(test_losses),
-                                       cmocka_unit_test(test_refused),  cmocka_unit_test(test_learns)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_printed), cmocka_unit_test(test_activations),
+                                       cmocka_unit_test(test_pooling), cmocka_unit_test(test_in_place_after_pooling),
+                                       cmocka_unit_test(test_sizes),   cmocka_unit_test(test_dropouts),
+                                       cmocka_unit_test(test_losses),  cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_learns)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
