@@ -102,7 +102,7 @@ static void pack_unit(void *context, int thread, int64_t unit) {
     const int64_t j = unit % self->panels * panel, strip = at_most(OD_RNN_STRIP, self->k - p);
     const int64_t columns = at_most(panel, self->n - j);
     float *out = self->packed + p * self->panels * panel + unit % self->panels * strip * panel;
-    float line[OD_RNN_STRIP];
+    float line[OD_RNN_STRIP] = {0};
     (void)thread;
     const char *at = self->weight + p * self->along_k + j * self->along_n;
     if (self->along_n == od_dtype_bytes(self->dtype)) { /* rows of the panel lie packed */

@@ -61,17 +61,16 @@ static int choose_devices(const bench_options *options, bench *self) {
 
 static int make_cells(bench *self) {
     int n = self->n_works * self->n_devices;
-    double *turns = calloc((size_t)n * (size_t)self->rounds, sizeof *turns);
+    self->turns = calloc((size_t)n * (size_t)self->rounds, sizeof *self->turns);
     self->cells = calloc((size_t)n, sizeof *self->cells);
-    if (!turns || !self->cells) {
-        free(turns);
+    if (!self->turns || !self->cells) {
         fprintf(stderr, "rushlight: out of memory\n");
         return EXIT_FAILED;
     }
     for (int i = 0; i < n; i++)
         self->cells[i] = (bench_cell){.work = self->works[i / self->n_devices],
                                       .device = self->devices[i % self->n_devices],
-                                      .turns = turns + (size_t)i * (size_t)self->rounds,
+                                      .turns = self->turns + (size_t)i * (size_t)self->rounds,
                                       .error = (double)NAN,
                                       .peak_memory = (double)NAN};
     return EXIT_OK;
@@ -80,8 +79,7 @@ static int make_cells(bench *self) {
 static void free_cells(bench *self) {
     for (int i = 0; self->cells && i < self->n_works * self->n_devices; i++)
         work_state_deinit(&self->cells[i].state);
-    if (self->cells)
-        free(self->cells[0].turns); /* one block for all */
+    free(self->turns);
     free(self->cells);
 }
 

@@ -34,6 +34,7 @@ typedef struct bench {
     bench_peak peaks[BENCH_DEVICES_MOST];
     int n_devices, baseline;
     bench_cell *cells; /* (n_works, n_devices) */
+    double *turns;     /* of all cells, in one block */
     double seconds;    /* of each cell in all, about */
     int64_t rounds, seed;
     bool check; /* compare with ref */
