@@ -174,7 +174,7 @@ static rl_status fail_heads(const rl_call *call, const call_shape *c) {
 
 /* (.., heads, n, m) as (.., heads / group, group, n, m), the group being one where a head is shared. */
 static rl_tensor *split_heads(rl_tensor *x, int64_t group) {
-    return rl_unflatten(x, -3, RL_DIMS(x->shape[x->ndim - 3] / group, group));
+    return x ? rl_unflatten(x, -3, RL_DIMS(x->shape[x->ndim - 3] / group, group)) : NULL;
 }
 static rl_status group_heads(const rl_call *call, call_shape *c) {
     if (c->q->ndim < 3 || c->k->ndim < 3 || c->v->ndim < 3 || c->q->ndim >= RL_MAX_DIMS)
