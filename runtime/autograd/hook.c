@@ -39,7 +39,9 @@ bool hook_remove(hook **list, int64_t handle) {
 rl_status hook_add_at(hook_place **places, node *at, rl_grad_hook call, void *context, uint32_t output,
                       int64_t *out_handle) {
     hook_place *place = rl_alloc(sizeof *place, "a hook");
-    rl_status status = place ? hook_add(&at->hooks, call, context, output, NULL, out_handle) : rl_error_status();
+    if (place == NULL)
+        return rl_error_status();
+    rl_status status = hook_add(&at->hooks, call, context, output, NULL, out_handle);
     if (status != RL_OK) {
         rl_free(place);
         return status;

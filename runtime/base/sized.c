@@ -35,8 +35,9 @@ rl_status rl_sized_fill(const char *function, void *out, const void *full, size_
 bool rl_sized_class(void *out, size_t out_size, const void *given, size_t required) {
     size_t size = 0;
     memset(out, 0, out_size);
-    if (given)
-        memcpy(&size, given, sizeof size);
+    if (given == NULL)
+        return false;
+    memcpy(&size, given, sizeof size);
     if (size < required)
         return false;
     memcpy(out, given, size < out_size ? size : out_size);
