@@ -97,7 +97,8 @@ static inline void pool_find_lanes(int32_t *found, const float *const *rows, int
     for (int r = 0; r < n_rows; r++)
         for (int64_t t = 0; t < kernel; t++, code += 1) {
             const pool_lanes v = pool_pick(rows[r] + t * dilation, step);
-            const pool_mask take = (v > best) | ((v != v) & (best == best));
+            const pool_mask take =
+                (v > best) | ((v != v) & (best == best)); /* NOLINT(misc-redundant-expression): NaN */
             best = (pool_lanes)(((pool_mask)v & take) | ((pool_mask)best & ~take));
             number = (code & take) | (number & ~take);
         }

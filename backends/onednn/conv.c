@@ -9,6 +9,7 @@
 #include "conv_primitive.h"
 #include "conv_small.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "backend.h"
@@ -148,6 +149,7 @@ static void run_part(void *context, int thread, int64_t number) {
 static int weight_is_dense(const rl_conv_args *g, const rl_operand *w) {
     const int64_t shape[5] = {g->out_channels, g->in_channels / g->groups, g->kernel[0], g->kernel[1], g->kernel[2]};
     int64_t last = 0, count = 1;
+    assert(g->spatial >= 1 && g->spatial <= 3);
     for (int64_t d = 0; d < g->spatial + 2; d++) {
         if (w->stride[d] <= 0 && shape[d] > 1)
             return 0;
@@ -267,6 +269,7 @@ static void move_weight(const conv_call *self, const rl_operand *w, float *packe
     const rl_conv_args *g = self->args;
     const int64_t bytes = od_dtype_bytes(self->dtype), count = weight_count(g);
     const int64_t run = weight_is_dense(g, w) ? count : 1;
+    assert(g->spatial >= 1 && g->spatial <= 3);
     const int64_t shape[5] = {g->out_channels, g->in_channels / g->groups, g->kernel[0], g->kernel[1], g->kernel[2]};
     for (int64_t i = 0; i < count; i += run) {
         int64_t at = 0;

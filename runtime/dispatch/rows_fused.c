@@ -58,6 +58,7 @@ rl_status rl_row_fused(const char *op, rl_row row, void *args, size_t args_size,
     const rl_tensor *any = NULL; /* operands that are absent are NULL */
     for (int64_t k = 0; k < n_operands && any == NULL; k++)
         any = operands[k];
+    assert(any != NULL);
     rl_device *device = any->storage->device;
     *out_ran = false;
     if (!rl_fused_rows_)

@@ -205,7 +205,7 @@ static rl_tensor *join_masks(const attention *a, const rl_nn_attend_options *o, 
 }
 
 static double scale_of(const attention *a) {
-    return 1.0 / sqrt((double)(a->width / a->heads));
+    return 1.0 / sqrt((double)a->width / (double)a->heads);
 }
 
 /* The weights themselves, then: softmax of all scores at once. */

@@ -4,6 +4,7 @@
  * sizes divide, that is plain pooling. Otherwise windows of up to two sizes are gathered side by side, each dimension
  * for itself: window i has `longest` places, of which a shorter one repeats its last.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "ops/op_pool.h"
@@ -266,8 +267,10 @@ static rl_status values_lower(rl_call *call) {
     if (status != RL_OK)
         return status;
     int64_t kernel[3];
-    for (int64_t d = 0; d < a.spatial; d++)
+    for (int64_t d = 0; d < a.spatial; d++) {
+        assert(!a.divides || a.out[d] > 0);
         kernel[d] = a.divides ? a.in[d] / a.out[d] : a.out[d];
+    }
     rl_ints k = {kernel, a.spatial};
     if (a.divides)
         call->results[0] = a.spatial == 1   ? rl_max_pool1d(x, k)

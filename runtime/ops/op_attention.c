@@ -7,6 +7,7 @@
  * Shapes: q, gq (B, H, L, E), k, gk (B, H, S, E), v, gv (B, H, S, V), mask (B, H, L, S), out, go (B, H, L, V), log_sum
  * (B, H, L).
  */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static void read_call(const rl_call *call, int first, int last, attention *a) {
                      .mask = rl_arg_tensor(call, first + 3),
                      .scale = rl_arg_double(call, last),
                      .causal = rl_arg_bool(call, last + 1)};
+    assert(a->q != NULL && a->k != NULL && a->v != NULL);
     a->batch = a->q->shape[0];
     a->heads = a->q->shape[1];
     a->length = a->q->shape[2];

@@ -4,6 +4,7 @@
  * derivatives without a mask that is added stay rows; what is beyond (of the mask, of gradients, of dropout) makes the
  * whole matrix of weights.
  */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -147,7 +148,7 @@ void rl_attention_backward_vjp(rl_vjp *v) {
     rl_vjp_set(v, 2,
                rl_mul(plus(rl_matmul(flipped(s.hs), s.o.q), s.a ? rl_matmul(flipped(s.ds), s.a) : NULL), s.o.scale));
     rl_vjp_set(v, 3, more ? rl_matmul(flipped(s.hp), s.g) : NULL);
-    if (rl_vjp_arg(v, 4)->kind != RL_VALUE_NONE && s.o.mask->dtype != RL_BOOL)
+    if (rl_vjp_arg(v, 4)->kind != RL_VALUE_NONE && s.o.mask != NULL && s.o.mask->dtype != RL_BOOL)
         rl_vjp_set(v, 4, s.hs);
     rl_vjp_set(v, 5, more ? rl_mul(s.hd, s.g) : NULL);
     rl_vjp_set(v, 6, rl_neg(rl_squeeze(sum_row(s.hs), .dim = RL_DIMS(-1))));
@@ -198,6 +199,7 @@ static rl_status check_tensors(const rl_call *call, const call_shape *c) {
     rl_tensor *const operand[] = {c->q, c->k, c->v};
     static const char *const names[] = {"query", "key", "value"};
     char text[RL_SHAPE_TEXT], other[RL_SHAPE_TEXT];
+    assert(c->q != NULL && c->k != NULL && c->v != NULL);
     rl_status status = rl_check_float(call, 0);
     for (int i = 0; i < 3 && status == RL_OK; i++) {
         status = rl_check_dtype_is(call, i, (rl_dtype)c->q->dtype);
@@ -294,6 +296,7 @@ static rl_status scaled_dot_product_attention_lower(rl_call *call) {
                     .mask = rl_arg_tensor(call, 3),
                     .dropout = rl_arg_double(call, 4),
                     .causal = rl_arg_bool(call, 5)};
+    assert(c.q != NULL && c.k != NULL && c.v != NULL);
     rl_status status = check_tensors(call, &c);
     if (status != RL_OK)
         return status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_norm and instance_norm, which keep running statistics, and the program that normalizes with given ones. */
+#include <assert.h>
 #include <string.h>
 
 #include "ops/op_rows.h"
@@ -30,6 +31,7 @@ static rl_status read_arguments(const rl_call *call, int least_dims, channel_nor
                           .training = rl_arg_bool(call, 5),
                           .momentum = rl_arg_double(call, 6),
                           .eps = rl_arg_double(call, 7)};
+    assert(out->input != NULL);
     rl_status status = rl_check_float(call, 0);
     if (status == RL_OK && out->input->ndim < least_dims)
         status = rl_call_fail(call, RL_SHAPE_MISMATCH, "input must have at least %d dimensions, has %d", least_dims,

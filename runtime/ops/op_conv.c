@@ -3,6 +3,7 @@
  * Convolution: three ops that are each other's derivatives (conv, conv_grad_input, conv_grad_weight: the product of two
  * of input, weight and output gives the third), and PyTorch's functions over them.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "ops/op_conv.h"
@@ -168,8 +169,8 @@ static rl_status read_conv(const rl_call *call, rl_conv_args *g) {
             return rl_call_fail(call, RL_SHAPE_MISMATCH,
                                 "the kernel reaches over %lld elements along spatial dimension %lld, and input with "
                                 "its padding has %lld",
-                                (long long)(g->dilation[d] * (g->kernel[d] - 1) + 1), (long long)d,
-                                (long long)(g->in_size[d] + g->padding[d] + back[d]));
+                                (long long)g->dilation[d] * (g->kernel[d] - 1) + 1, (long long)d,
+                                (long long)g->in_size[d] + g->padding[d] + back[d]);
     }
     return status;
 }
@@ -463,6 +464,7 @@ static rl_status read_grad_weight(const rl_call *call, rl_conv_args *g) {
         status = read_list(call, 2, 1, g->spatial, g->kernel);
     if (status == RL_OK)
         status = read_geometry(call, 3, g, back);
+    assert(status != RL_OK || g->groups > 0);
     if (status == RL_OK && (g->in_channels % g->groups != 0 || g->out_channels % g->groups != 0))
         status = rl_call_fail(call, RL_SHAPE_MISMATCH,
                               "the %lld channels of input and %lld of grad must divide into "

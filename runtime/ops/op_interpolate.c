@@ -209,8 +209,8 @@ static rl_status read_size(const rl_call *call, resize *r) {
         r->out[d] = sized ? size.data[size.count == 1 ? 0 : d] : (int64_t)scaled_size;
         if (in < 1 || r->out[d] < 1 || r->out[d] > INT64_C(1) << 40)
             return rl_call_fail(call, RL_INVALID_ARGUMENT,
-                                "sizes must be greater than 0: dimension %lld goes from %lld to %lld",
-                                (long long)(2 + d), (long long)in, (long long)r->out[d]);
+                                "sizes must be greater than 0: dimension %lld goes from %lld to %lld", (long long)d + 2,
+                                (long long)in, (long long)r->out[d]);
     }
     r->factor = scaled && !rl_arg_bool(call, 5) ? factor : 0.0;
     return RL_OK;

@@ -69,7 +69,7 @@ static rl_status count_all_windows(const rl_call *call, const char *name, rl_int
         if (w->out_size[d] < 1)
             return rl_call_fail(call, RL_SHAPE_MISMATCH, "%s %s is too small: no window of extent %lld fits into %lld",
                                 name, rl_shape_text(shape.count, shape.data, text), (long long)extent + 1,
-                                (long long)(w->in_size[d] + 2 * w->padding[d]));
+                                (long long)w->in_size[d] + 2 * w->padding[d]);
     }
     return RL_OK;
 }

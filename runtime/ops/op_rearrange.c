@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Channels into space and back, blocks into columns and back. Made of views and copies. */
+#include <assert.h>
 #include <string.h>
 
 #include "ops/op_rows.h"
@@ -162,6 +163,7 @@ static rl_status read_blocks(const rl_call *call, int arg, blocks *b) {
         if (extent > b->padded[d])
             return rl_call_fail(call, RL_SHAPE_MISMATCH, "no block of extent %lld fits into %lld of dimension %d",
                                 (long long)extent, (long long)b->padded[d], d);
+        assert(b->stride[d] > 0);
         b->count[d] = (b->padded[d] - extent) / b->stride[d] + 1;
     }
     const int64_t shape[6] = {b->batch, b->channels, b->kernel[0], b->kernel[1], b->count[0], b->count[1]};
@@ -204,6 +206,7 @@ static rl_status col2im_lower(rl_call *call) {
         return rl_error_status();
     int64_t rows = x->shape[x->ndim - 2], kernel = b.kernel[0] * b.kernel[1];
     b.batch = x->ndim == 3 ? x->shape[0] : 1;
+    assert(kernel > 0);
     b.channels = rows / kernel;
     if (rows % kernel != 0)
         return rl_call_fail(call, RL_SHAPE_MISMATCH,
@@ -213,7 +216,7 @@ static rl_status col2im_lower(rl_call *call) {
         return rl_error_status();
     if (x->shape[x->ndim - 1] != b.count[0] * b.count[1])
         return rl_call_fail(call, RL_SHAPE_MISMATCH, "self has %lld columns and must have %lld, one for each block",
-                            (long long)x->shape[x->ndim - 1], (long long)(b.count[0] * b.count[1]));
+                            (long long)x->shape[x->ndim - 1], (long long)b.count[0] * b.count[1]);
     rl_ints size = x->ndim == 3 ? RL_DIMS(b.batch, b.channels, b.padded[0], b.padded[1])
                                 : RL_DIMS(b.channels, b.padded[0], b.padded[1]);
     int first = x->ndim == 3 ? 0 : 1; /* without the batch */

@@ -4,6 +4,7 @@
  * part of the gates is one product for all steps. The bias of the state's part joins the input's, where the cell only
  * ever sees their sum (all but GRU).
  */
+#include <assert.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -118,6 +119,7 @@ static rl_status check_params(const rl_call *call, const network *n) {
 }
 
 static rl_status check_state(const rl_call *call, const network *n, const rl_tensor *state, const char *name) {
+    assert(n->input != NULL && n->params.data != NULL && n->params.data[1] != NULL);
     int64_t want[] = {n->layers * n->directions, n->input->shape[n->batch_first ? 0 : 1], n->params.data[1]->shape[1]};
     char have[RL_SHAPE_TEXT], text[RL_SHAPE_TEXT];
     if (state->ndim == 3 && memcmp(state->shape, want, sizeof want) == 0)

@@ -152,7 +152,7 @@ static rl_status rnn_direction_infer(rl_call *call) {
 static void write_step(rl_builder *b, uint32_t key) {
     rl_rnn_cell cell = (rl_rnn_cell)(rl_key_variant(key) & 3);
     int n = (int)cells[cell].gates, kept = 0;
-    rl_pw x[RL_RNN_BLOCKS], s[RL_RNN_BLOCKS], u[RL_RNN_BLOCKS] = {0}, keep[RL_RNN_BLOCKS] = {0}, h;
+    rl_pw x[RL_RNN_BLOCKS], s[RL_RNN_BLOCKS] = {0}, u[RL_RNN_BLOCKS] = {0}, keep[RL_RNN_BLOCKS] = {0}, h;
     for (int k = 0; k < n; k++)
         x[k] = rl_key_input(b, key);
     for (int k = 0; k < n; k++)

@@ -296,7 +296,7 @@ rl_status rl_grad_scaler_save(rl_grad_scaler *self, const char *path) {
 
 rl_status rl_grad_scaler_load(rl_grad_scaler *self, const char *path) {
     RL_C_LOCALE();
-    double values[LINES];
+    double values[LINES] = {0};
     RL_SCOPE();
     if (optimizer_check_self(self, "grad_scaler_load"))
         return rl_error_status();

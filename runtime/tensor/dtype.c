@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Data types, and PyTorch's promotion of them. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -55,6 +56,7 @@ rl_dtype rl_dtype_parse(const char *name) {
 void rl_dtype_range(rl_dtype dtype, int64_t *low, int64_t *high) {
     int bits = 8 * (int)rl_dtype_size(dtype);
     bool is_signed = dtype != RL_U8 && dtype != RL_BOOL;
+    assert(bits > 0);
     *high = dtype == RL_BOOL ? 1 : (int64_t)(UINT64_MAX >> (64 - bits + is_signed));
     *low = is_signed ? -*high - 1 : 0;
 }
