@@ -10,6 +10,8 @@
 #include "base/memory.h"
 #include "ops/op_rows.h"
 
+#define MOST_SIZE (INT64_C(1) << 26)
+
 #define MOST_TAPS 4
 
 typedef enum resize_mode {
@@ -207,10 +209,10 @@ static rl_status read_size(const rl_call *call, resize *r) {
             return rl_call_fail(call, RL_INVALID_ARGUMENT, "scale_factor %g makes no size of %lld", factor,
                                 (long long)in);
         r->out[d] = sized ? size.data[size.count == 1 ? 0 : d] : (int64_t)scaled_size;
-        if (in < 1 || r->out[d] < 1 || r->out[d] > INT64_C(1) << 40)
+        if (in < 1 || r->out[d] < 1 || r->out[d] > MOST_SIZE) /* there is a table of each size */
             return rl_call_fail(call, RL_INVALID_ARGUMENT,
-                                "sizes must be greater than 0: dimension %lld goes from %lld to %lld", (long long)d + 2,
-                                (long long)in, (long long)r->out[d]);
+                                "sizes must be greater than 0 and at most 2^26: dimension %lld goes from %lld to %lld",
+                                (long long)d + 2, (long long)in, (long long)r->out[d]);
     }
     r->factor = scaled && !rl_arg_bool(call, 5) ? factor : 0.0;
     return RL_OK;
@@ -267,7 +269,7 @@ static const rl_bad interpolate_bad[] = {
     {"f[1,2,3]", RL_INVALID_ARGUMENT, "give either size or scale_factor"},
     {"f[1,2,3], [5], 2.0", RL_INVALID_ARGUMENT, "give either size or scale_factor, not both"},
     {"f[1,2,3], [5], align_corners=true", RL_INVALID_ARGUMENT, "align_corners is for linear and cubic modes"},
-    {"f[1,2,3], [0]", RL_INVALID_ARGUMENT, "sizes must be greater than 0: dimension 2 goes from 3 to 0"},
+    {"f[1,2,3], [0]", RL_INVALID_ARGUMENT, "and at most 2^26: dimension 2 goes from 3 to 0"},
     {"f[1,2,3], scale_factor=0.1", RL_INVALID_ARGUMENT, "scale_factor 0.1 makes no size of 3"},
     {"f[1,2,3], [5,5]", RL_INVALID_ARGUMENT, "size must have 1 or 1 numbers, has 2"},
     {"i64[1,2,3], [5], mode=\"linear\"", RL_DTYPE_MISMATCH, "floating dtype"},

@@ -66,7 +66,8 @@ void rl_dense_strides_like(int64_t ndim, const int64_t *shape, const int64_t *li
     int64_t step = 1;
     for (int64_t i = 0; i < ndim; i++) {
         out_stride[order[i]] = step;
-        step *= shape[order[i]] > 0 ? shape[order[i]] : 1;
+        /* Of a shape that is too large the strides wrap; making its tensor is refused (rl_shape_bytes). */
+        (void)__builtin_mul_overflow(step, shape[order[i]] > 0 ? shape[order[i]] : 1, &step);
     }
 }
 
@@ -280,7 +281,9 @@ bool rl_is_channels_last(int64_t ndim, const int64_t *shape, const int64_t *stri
 void rl_channels_last_strides(int64_t ndim, const int64_t *shape, int64_t *out_stride) {
     int64_t run = shape[1] > 0 ? shape[1] : 1;
     out_stride[1] = 1;
-    for (int64_t d = ndim - 1; d >= 2; run *= shape[d] > 0 ? shape[d] : 1, d--)
+    for (int64_t d = ndim - 1; d >= 2; d--) { /* wraps as above */
         out_stride[d] = run;
+        (void)__builtin_mul_overflow(run, shape[d] > 0 ? shape[d] : 1, &run);
+    }
     out_stride[0] = run;
 }
