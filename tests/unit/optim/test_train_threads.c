@@ -135,6 +135,11 @@ static void test_onednn(void **state) {
 /* The child of a process that has trained trains the same. */
 static void test_child(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    puts("SKIPPED: the thread sanitizer does not see that the child makes the registry's lock anew, and takes it as "
+         "held");
+    skip();
+#endif
     static training want, got;
     rl_device *device = rl_device_get("onednn");
     rl_error_clear();
