@@ -57,7 +57,7 @@ function(rushlight_test name)
   if(arg_THREADS)
     list(APPEND labels threads)
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 1200)
 endfunction()
 
 # rushlight_backend(NAME SOURCES ... LINK ...): a plugin rushlight_backend_NAME.so that sees only backend.h and support/.
