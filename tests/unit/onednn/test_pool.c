@@ -165,7 +165,7 @@ static const rl_fused_cell *cell_of(rl_row row) {
 static void compare(const rl_pool_window *w, const twin_operand *o, const int64_t *size, const char *what) {
     for (int64_t i = 0; i < w->batch * w->channels * count_of(w->spatial, size); i++) {
         const int64_t shape[5] = {w->batch, w->channels, size[0], size[1], size[2]};
-        int64_t at[5];
+        int64_t at[5] = {0};
         unravel(i, 2 + w->spatial, shape, at);
         char *want = place(o, 0, w->spatial, at[0], at[1], at + 2),
              *got = place(o, 1, w->spatial, at[0], at[1], at + 2);
