@@ -168,22 +168,7 @@ static void run_tile(void *context, int thread, int64_t unit) {
 rl_status od_attention(rl_backend_stream *stream, const void *what) {
     const rl_attention_args *args = what;
     (void)stream;
-    forward self = {.a = {.dtype = (rl_dtype)args->dtype,
-                          .mask_dtype = (rl_dtype)args->mask_dtype,
-                          .causal = (int)args->causal,
-                          .bytes = od_dtype_bytes((rl_dtype)args->dtype),
-                          .mask_bytes = od_dtype_bytes((rl_dtype)args->mask_dtype),
-                          .batch = args->batch,
-                          .heads = args->heads,
-                          .length = args->q_length,
-                          .keys = args->k_length,
-                          .width = args->width,
-                          .value_width = args->value_width,
-                          .scale = (float)args->scale,
-                          .q = &args->q,
-                          .k = &args->k,
-                          .v = &args->v,
-                          .mask = &args->mask},
+    forward self = {.a = OD_ATTENTION_CALL(args),
                     .out = &args->out,
                     .log_sum = &args->log_sum,
                     .tiles = (args->q_length + OD_TILE - 1) / OD_TILE};

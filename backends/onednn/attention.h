@@ -20,9 +20,15 @@ typedef struct od_attention_call {
     const rl_operand *q, *k, *v, *mask;
 } od_attention_call;
 
-static inline int64_t od_at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+/* The call that the args of either row ask for: both have these fields. */
+#define OD_ATTENTION_CALL(args)                                                                                        \
+    {                                                                                                                  \
+        .dtype = (rl_dtype)(args)->dtype, .mask_dtype = (rl_dtype)(args)->mask_dtype, .causal = (int)(args)->causal,   \
+        .bytes = od_dtype_bytes((rl_dtype)(args)->dtype), .mask_bytes = od_dtype_bytes((rl_dtype)(args)->mask_dtype),  \
+        .batch = (args)->batch, .heads = (args)->heads, .length = (args)->q_length, .keys = (args)->k_length,          \
+        .width = (args)->width, .value_width = (args)->value_width, .scale = (float)(args)->scale, .q = &(args)->q,    \
+        .k = &(args)->k, .v = &(args)->v, .mask = &(args)->mask,                                                       \
+    }
 /* Floats, as many as whole cache lines hold. */
 static inline int64_t od_line_floats(int64_t n) {
     return (n + 15) / 16 * 16;

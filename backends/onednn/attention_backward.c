@@ -264,22 +264,7 @@ static rl_status run(backward *self, double cost) {
 rl_status od_attention_backward(rl_backend_stream *stream, const void *what) {
     const rl_attention_backward_args *args = what;
     (void)stream;
-    backward self = {.a = {.dtype = (rl_dtype)args->dtype,
-                           .mask_dtype = (rl_dtype)args->mask_dtype,
-                           .causal = (int)args->causal,
-                           .bytes = od_dtype_bytes((rl_dtype)args->dtype),
-                           .mask_bytes = od_dtype_bytes((rl_dtype)args->mask_dtype),
-                           .batch = args->batch,
-                           .heads = args->heads,
-                           .length = args->q_length,
-                           .keys = args->k_length,
-                           .width = args->width,
-                           .value_width = args->value_width,
-                           .scale = (float)args->scale,
-                           .q = &args->q,
-                           .k = &args->k,
-                           .v = &args->v,
-                           .mask = &args->mask},
+    backward self = {.a = OD_ATTENTION_CALL(args),
                      .grad_out = &args->grad_out,
                      .out = &args->out,
                      .log_sum = &args->log_sum,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conv_primitive.h"
+#include "conv_weight.h"
 #include "library.h"
 #include "plan.h"
 
@@ -59,6 +60,7 @@ static rl_status init(void) {
 static void shutdown(void) {
     od_plans_shutdown();
     od_prepared_clear(&od_convs);
+    od_prepared_clear(&od_weights);
     od_library_shutdown();
 }
 
@@ -66,6 +68,7 @@ static rl_status after_fork(void) {
     od_stay_alone();
     od_plans_forked();
     od_prepared_forked(&od_convs);
+    od_prepared_forked(&od_weights);
     od_library_forked();
     return RL_OK;
 }

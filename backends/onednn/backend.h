@@ -6,6 +6,7 @@
 #include "clones.h"
 #include "kernels.h"
 #include "pool.h"
+#include "sizes.h"
 
 struct rl_backend_buffer {
     rl_kernel_buffer memory; /* first, as the kernels of support/ want it */

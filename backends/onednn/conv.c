@@ -8,6 +8,7 @@
  */
 #include "conv_primitive.h"
 #include "conv_small.h"
+#include "conv_weight.h"
 
 #include <assert.h>
 #include <string.h>
@@ -40,18 +41,13 @@ typedef struct conv_call {
     od_conv *convs[MOST_PARTS]; /* to be given back */
     int n_parts, n_convs;
     float *bias;
-    char *weight; /* in the primitive's order; of a gradient: one after the other for each part */
+    char *weight;    /* in the primitive's order; of a gradient: one after the other for each part */
+    od_weight *kept; /* whose data it is; NULL: it is scratch memory */
+    int fill;        /* kept is new */
     size_t weight_step, in_bytes, out_bytes, scratch_bytes, per_thread;
     char *scratch; /* of all threads */
     _Atomic(int) status;
 } conv_call;
-
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static size_t lines(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
 
 /* Activations ------------------------------------------------------------------------------------------------------ */
 
@@ -79,7 +75,7 @@ static void move_image(const conv_call *self, const activation *a, int64_t image
                      (spatial == 3 ? i % middle * stride[3] * bytes : 0);
         const int64_t step = stride[spatial + 1] * bytes, across = stride[1] * bytes;
         for (int64_t p = 0; p < run; p += BLOCK, block += BLOCK * a->channels) {
-            const int64_t n = at_most(BLOCK, run - p);
+            const int64_t n = od_at_most(BLOCK, run - p);
             if (out)
                 od_chosen->store[self->dtype](line + p * step, block, n, a->channels, step, across);
             else
@@ -209,7 +205,7 @@ static rl_status cut_images(conv_call *self, int64_t most) {
     const int64_t batch = self->args->batch, images = (batch + most - 1) / most;
     rl_status status = RL_OK;
     for (int64_t n = 0; n < batch && status == RL_OK; n += images) {
-        const od_conv_key key = key_of(self, at_most(images, batch - n));
+        const od_conv_key key = key_of(self, od_at_most(images, batch - n));
         status = add_part(self, &key, (part){.image = n, .images = key.batch});
     }
     return status;
@@ -224,11 +220,11 @@ static rl_status cut_rows(conv_call *self, int64_t blocks) {
         for (int64_t row = 0; row < g->out_size[0] && status == RL_OK; row += rows) {
             od_conv_key key = key_of(self, 1);
             const int64_t first = row * g->stride[0] - g->padding[0];
-            key.out_size[0] = at_most(rows, g->out_size[0] - row);
+            key.out_size[0] = od_at_most(rows, g->out_size[0] - row);
             const int64_t end = first + (key.out_size[0] - 1) * g->stride[0] + (g->kernel[0] - 1) * g->dilation[0] + 1;
-            const int64_t from = first < 0 ? 0 : at_most(first, g->in_size[0]);
+            const int64_t from = first < 0 ? 0 : od_at_most(first, g->in_size[0]);
             key.padding[0] = from - first;
-            key.in_size[0] = at_most(end, g->in_size[0]) - from;
+            key.in_size[0] = od_at_most(end, g->in_size[0]) - from;
             if (key.in_size[0] < 1) /* all padding */
                 return od_host->fail(RL_INTERNAL, "onednn: a block of rows sees no input");
             status = add_part(self, &key, (part){.image = n, .images = 1, .row = row, .in_row = from});
@@ -247,11 +243,11 @@ static rl_status cut(conv_call *self, double work) {
     const rl_conv_args *g = self->args;
     int64_t most = self->kind == OD_CONV_GRAD_WEIGHT ? SUM_PARTS : MOST_PARTS;
     const int64_t worth = work / PART_WORK < (double)most ? (int64_t)(work / PART_WORK) + 1 : most;
-    most = at_most(most, worth);
+    most = od_at_most(most, worth);
     /* Rows only where each block's windows lie within the input somewhere. */
     if (self->kind == OD_CONV_FORWARD && g->batch <= 2 && most > 1 && g->padding[0] < g->out_size[0] &&
         g->out_size[0] >= 4 * most && g->in_size[0] >= g->kernel[0] * g->dilation[0] + g->padding[0])
-        return cut_rows(self, at_most(4, most));
+        return cut_rows(self, od_at_most(4, most));
     return cut_images(self, most);
 }
 
@@ -283,7 +279,7 @@ static void move_weight(const conv_call *self, const rl_operand *w, float *packe
 }
 
 static size_t plain_weight_bytes(const conv_call *self) {
-    return self->dtype == RL_F32 ? 0 : lines((size_t)weight_count(self->args) * sizeof(float));
+    return self->dtype == RL_F32 ? 0 : od_lines((size_t)weight_count(self->args) * sizeof(float));
 }
 
 static rl_status bring_weight(conv_call *self, char *packed) {
@@ -316,22 +312,27 @@ static rl_status take_weight(conv_call *self, char *packed) {
 
 static rl_status with_scratch(conv_call *self, int threads) {
     const int gradient = self->kind == OD_CONV_GRAD_WEIGHT;
-    const size_t packed = plain_weight_bytes(self);
+    const int bring = !gradient && (self->kept == NULL || self->fill);
+    const size_t packed = bring || gradient ? plain_weight_bytes(self) : 0;
     const int64_t biases = self->kind == OD_CONV_GRAD_INPUT ? self->args->in_channels : self->args->out_channels;
-    const size_t bias = self->args->bias.buffer ? lines((size_t)biases * sizeof(float)) : 0;
-    const size_t weights = self->weight_step * (size_t)(gradient ? self->n_parts : 1);
+    const size_t bias = self->args->bias.buffer ? od_lines((size_t)biases * sizeof(float)) : 0;
+    const size_t weights = self->kept ? 0 : self->weight_step * (size_t)(gradient ? self->n_parts : 1);
     const size_t bytes = packed + bias + weights + (size_t)threads * self->per_thread;
     char *at = od_host->scratch(bytes);
     if (at == NULL)
         return od_host->fail(RL_OUT_OF_MEMORY, "onednn: convolution: no scratch memory of %zu bytes", bytes);
-    self->weight = at + packed + bias;
-    self->scratch = self->weight + weights;
+    self->weight = self->kept ? self->kept->data : at + packed + bias;
+    self->scratch = at + packed + bias + weights;
     if (bias > 0) {
         self->bias = (float *)(void *)(at + packed);
         const int64_t step = self->args->bias.stride[0] * od_dtype_bytes(self->dtype);
         od_chosen->load[self->dtype](self->bias, od_address(&self->args->bias), 1, biases, 0, step);
     }
-    rl_status status = gradient ? RL_OK : bring_weight(self, at);
+    rl_status status = bring ? bring_weight(self, at) : RL_OK;
+    if (self->fill) {
+        od_weight_filled(self->kept, status == RL_OK);
+        self->fill = 0;
+    }
     if (status == RL_OK) {
         od_run(threads, self->n_parts, run_part, self);
         status = (rl_status)self->status;
@@ -345,16 +346,17 @@ static void measure(conv_call *self) {
     for (int i = 0; i < self->n_parts; i++) {
         const part *p = &self->parts[i];
         const od_conv_key *k = &p->conv->key;
-        const size_t in =
-            in_place(&self->in, p)
-                ? 0
-                : lines((size_t)(p->images * k->in_size[0] * self->in.row_places * self->in.channels) * sizeof(float));
+        const size_t in = in_place(&self->in, p)
+                              ? 0
+                              : od_lines((size_t)(p->images * k->in_size[0] * self->in.row_places * self->in.channels) *
+                                         sizeof(float));
         const size_t out =
             in_place(&self->out, p)
                 ? 0
-                : lines((size_t)(p->images * k->out_size[0] * self->out.row_places * self->out.channels) *
-                        sizeof(float));
-        const size_t scratch = lines(od_conv_scratch_bytes(p->conv)), weight = lines(od_conv_weight_bytes(p->conv));
+                : od_lines((size_t)(p->images * k->out_size[0] * self->out.row_places * self->out.channels) *
+                           sizeof(float));
+        const size_t scratch = od_lines(od_conv_scratch_bytes(p->conv)),
+                     weight = od_lines(od_conv_weight_bytes(p->conv));
         self->in_bytes = in > self->in_bytes ? in : self->in_bytes;
         self->out_bytes = out > self->out_bytes ? out : self->out_bytes;
         self->scratch_bytes = scratch > self->scratch_bytes ? scratch : self->scratch_bytes;
@@ -391,8 +393,13 @@ static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
     }
     if (status == RL_OK) {
         measure(&self);
+        if (kind != OD_CONV_GRAD_WEIGHT)
+            self.kept = od_weight_take(self.convs[0], &args->b, args->weight_stamp, self.dtype, &self.fill);
         status = with_scratch(&self, od_threads(self.n_parts, work / 20.0));
     }
+    if (self.fill) /* there was no memory to do it */
+        od_weight_filled(self.kept, 0);
+    od_weight_give(self.kept);
     for (int i = 0; i < self.n_convs; i++)
         od_conv_give(self.convs[i]);
     return status;

@@ -7,7 +7,7 @@
 
 static rl_status make(od_prepared *entry);
 static void drop(od_prepared *entry);
-od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, make, drop);
+od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, 0, make, drop);
 
 static dnnl_memory_desc_t describe(int64_t spatial, int64_t batch, int64_t channels, const int64_t *size) {
     static const dnnl_format_tag_t tags[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};

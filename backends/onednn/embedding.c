@@ -82,10 +82,6 @@ static int64_t sort_positions(embedding *self) {
     return bad;
 }
 
-static size_t lines(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 rl_status od_embedding_backward(rl_backend_stream *stream, const void *what) {
     const rl_embedding_backward_args *args = what;
     embedding self = {.args = args, .dtype = (rl_dtype)args->dtype, .bytes = od_dtype_bytes((rl_dtype)args->dtype)};
@@ -98,8 +94,8 @@ rl_status od_embedding_backward(rl_backend_stream *stream, const void *what) {
     self.ranges = (args->rows + self.per_range - 1) / self.per_range;
     self.direct = self.dtype == RL_F32 && args->out.stride[1] == 1;
     const int threads = od_threads(self.ranges, (double)(args->count + args->rows) * (double)args->width * 0.25);
-    const size_t sorted = lines((size_t)args->count * sizeof *self.positions);
-    self.per_thread = lines((size_t)(args->width * (1 + (self.direct ? 0 : self.per_range))) * sizeof(float));
+    const size_t sorted = od_lines((size_t)args->count * sizeof *self.positions);
+    self.per_thread = od_lines((size_t)(args->width * (1 + (self.direct ? 0 : self.per_range))) * sizeof(float));
     char *memory = od_host->scratch(sorted + (size_t)threads * self.per_thread);
     if (memory == NULL)
         return od_host->fail(RL_OUT_OF_MEMORY, "embedding_backward: no scratch memory for %lld positions",

@@ -10,10 +10,6 @@
 #include "slices.h"
 #include "space.h"
 
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static inline int64_t index_at(const char *at, int wide) {
     return wide ? *(const int64_t *)(const void *)at : *(const int32_t *)(const void *)at;
 }
@@ -72,7 +68,7 @@ static void gather_row(gather *self, int64_t row) {
 static void gather_unit(void *context, int thread, int64_t unit) {
     gather *self = context;
     (void)thread;
-    const int64_t end = at_most((unit + 1) * self->per_unit, self->rows);
+    const int64_t end = od_at_most((unit + 1) * self->per_unit, self->rows);
     for (int64_t row = unit * self->per_unit; row < end; row++)
         gather_row(self, row);
 }

@@ -23,10 +23,6 @@ typedef struct map_call {
     const od_plan *plan;
 } map_call;
 
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static void add_counts(od_space *space, const od_plan *plan, const rl_map_job *job) {
     for (int i = 0; i < plan->n_indices; i++) {
         int64_t stride[RL_MAX_DIMS] = {0}, step = 1;
@@ -79,14 +75,14 @@ static void cut(job_space *self, const od_plan *plan) {
     od_space *s = &self->space;
     const int across = s->ndim > 1 && bring_across(s, plan);
     const int n = s->ndim;
-    const int64_t tile = self->past_caches ? at_most(plan->tile, STREAMED_TILE) : plan->tile;
+    const int64_t tile = self->past_caches ? od_at_most(plan->tile, STREAMED_TILE) : plan->tile;
     self->all = (od_box){n > 2 ? s->shape[n - 3] : 1, n > 1 ? s->shape[n - 2] : 1, s->shape[n - 1]};
     self->outer = n > 3 ? n - 3 : 0;
-    self->box = (od_box){1, 1, at_most(self->all.cols, across ? 32 : tile)};
+    self->box = (od_box){1, 1, od_at_most(self->all.cols, across ? 32 : tile)};
     if (across || self->box.cols == self->all.cols)
-        self->box.rows = at_most(self->all.rows, tile / self->box.cols);
+        self->box.rows = od_at_most(self->all.rows, tile / self->box.cols);
     if (self->box.rows == self->all.rows && self->box.cols == self->all.cols)
-        self->box.planes = at_most(self->all.planes, tile / (self->box.rows * self->box.cols));
+        self->box.planes = od_at_most(self->all.planes, tile / (self->box.rows * self->box.cols));
     self->tiles[2] = (self->all.cols + self->box.cols - 1) / self->box.cols;
     self->tiles[1] = (self->all.rows + self->box.rows - 1) / self->box.rows;
     self->tiles[0] = (self->all.planes + self->box.planes - 1) / self->box.planes;
@@ -146,9 +142,9 @@ static void run_tiles(od_runner *r, const job_space *self, const rl_map_job *job
                        i0 * c->row_stride + j0 * c->col_stride;
         }
         od_runner_tile(r,
-                       (od_box){at_most(self->box.planes, self->all.planes - p0),
-                                at_most(self->box.rows, self->all.rows - i0),
-                                at_most(self->box.cols, self->all.cols - j0)},
+                       (od_box){od_at_most(self->box.planes, self->all.planes - p0),
+                                od_at_most(self->box.rows, self->all.rows - i0),
+                                od_at_most(self->box.cols, self->all.cols - j0)},
                        0);
     }
 }
@@ -215,7 +211,7 @@ static void run_unit(void *context, int thread, int64_t unit) {
     od_runner_init(&r, self->call->plan, self->job->scalars);
     r.past_caches = self->space.past_caches;
     const int64_t first = unit * self->per_unit;
-    run_tiles(&r, &self->space, self->job, first, at_most(first + self->per_unit, self->space.n_tiles));
+    run_tiles(&r, &self->space, self->job, first, od_at_most(first + self->per_unit, self->space.n_tiles));
     if (self->space.past_caches)
         self->call->plan->kernels->stream_end();
 }

@@ -39,13 +39,6 @@ typedef struct product {
     _Atomic(int) status;
 } product;
 
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t parts(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* c = alpha * sum + beta * c for a row of sums in registers -------------------------------------------------------- */
 
 #define WRITE_FLOATS(T, sums, values)                                                                                  \
@@ -144,7 +137,7 @@ static void sum_row(rl_reg reg, void *sums, const char *a, const char *b, int64_
 static void small_product(const product *self, const char *a, const char *b, char *c) {
     _Alignas(64) char sums[ROW_BLOCK * 8];
     for (int64_t j = 0; j < self->n; j += ROW_BLOCK) {
-        const int64_t n = at_most(ROW_BLOCK, self->n - j);
+        const int64_t n = od_at_most(ROW_BLOCK, self->n - j);
         for (int64_t i = 0; i < self->m; i++) {
             sum_row(self->reg, sums, a + i * self->a.row * self->bytes, b + j * self->b.col * self->bytes, n, self->k,
                     self->a.col, self->b.row, self->b.col);
@@ -229,7 +222,7 @@ static void loop_block(rl_reg reg, const matrix *a, const matrix *b, char *c, in
     memset(c, 0, (size_t)(m * n * bytes));
     for (int64_t p = 0; p < k; p += strip)
         od_chosen->small_matmul[reg](c, a->base + p * a->col * bytes, b->base + p * b->row * bytes, m, n,
-                                     at_most(strip, k - p), a->row, a->col, b->row, n);
+                                     od_at_most(strip, k - p), a->row, a->col, b->row, n);
 }
 
 static void run_block(void *context, int thread, int64_t unit) {
@@ -237,7 +230,7 @@ static void run_block(void *context, int thread, int64_t unit) {
     const int64_t bj = unit % self->blocks_n, bi = unit / self->blocks_n % self->blocks_m,
                   batch = unit / self->blocks_n / self->blocks_m;
     const int64_t i = bi * self->block_m, j = bj * self->block_n;
-    const int64_t m = at_most(self->block_m, self->m - i), n = at_most(self->block_n, self->n - j);
+    const int64_t m = od_at_most(self->block_m, self->m - i), n = od_at_most(self->block_n, self->n - j);
     const od_space *s = &self->batch;
     char *scratch = self->scratch + (size_t)thread * self->per_thread;
     matrix a = self->a, b = self->b, c = self->c;
@@ -274,11 +267,7 @@ static void run_block(void *context, int thread, int64_t unit) {
     for (int64_t r = 0; r < m && self->buffer_c; r++)
         for (int64_t q = 0; q < n; q += ROW_BLOCK)
             write_row(self, c.base + (r * c.row + q * c.col) * self->bytes,
-                      sums + (r * n + q) * od_register_bytes(self->reg), at_most(ROW_BLOCK, n - q));
-}
-
-static size_t cache_lines(int64_t bytes) {
-    return ((size_t)bytes + 63) / 64 * 64;
+                      sums + (r * n + q) * od_register_bytes(self->reg), od_at_most(ROW_BLOCK, n - q));
 }
 
 /*
@@ -294,10 +283,10 @@ static int64_t half_of(int64_t edge) {
 }
 static void cut(product *self) {
     int64_t *m = &self->block_m, *n = &self->block_n;
-    *m = self->reg == RL_REG_F32 ? self->m : at_most(self->m, 64);
-    *n = self->reg == RL_REG_F32 ? self->n : at_most(self->n, 128);
+    *m = self->reg == RL_REG_F32 ? self->m : od_at_most(self->m, 64);
+    *n = self->reg == RL_REG_F32 ? self->n : od_at_most(self->n, 128);
     for (;;) {
-        const int64_t units = self->batch.count * parts(self->m, *m) * parts(self->n, *n);
+        const int64_t units = self->batch.count * od_parts(self->m, *m) * od_parts(self->n, *n);
         if ((double)*m * (double)*n * (double)self->k < worth_cutting(units))
             break;
         if (*n >= 256 && *n > *m)
@@ -309,8 +298,8 @@ static void cut(product *self) {
         else
             break;
     }
-    self->blocks_m = parts(self->m, *m);
-    self->blocks_n = parts(self->n, *n);
+    self->blocks_m = od_parts(self->m, *m);
+    self->blocks_n = od_parts(self->n, *n);
 }
 
 /* Strides that the library takes for dimensions of one element too. */
@@ -379,14 +368,14 @@ static void choose_copies(product *self) {
     self->respace_b =
         reads_in_place && !self->pack_b && self->block_m >= SHARED && collides(&self->b, self->k, self->block_n, 'N');
     const int64_t bytes = od_register_bytes(self->reg);
-    self->packed_a = self->pack_a      ? cache_lines(self->block_m * self->k * bytes)
-                     : self->respace_a ? cache_lines(spaced(self->block_m) * self->k * bytes)
+    self->packed_a = self->pack_a      ? od_lines((size_t)(self->block_m * self->k * bytes))
+                     : self->respace_a ? od_lines((size_t)(spaced(self->block_m) * self->k * bytes))
                                        : 0;
-    self->packed_b = self->pack_b      ? cache_lines(self->k * self->block_n * bytes)
-                     : self->respace_b ? cache_lines(self->k * spaced(self->block_n) * bytes)
+    self->packed_b = self->pack_b      ? od_lines((size_t)(self->k * self->block_n * bytes))
+                     : self->respace_b ? od_lines((size_t)(self->k * spaced(self->block_n) * bytes))
                                        : 0;
-    self->buffered_c = self->buffer_c ? cache_lines(self->block_m * self->block_n * bytes) : 0;
-    self->per_thread = self->packed_a + self->packed_b + self->buffered_c + cache_lines((int64_t)self->gemm_scratch);
+    self->buffered_c = self->buffer_c ? od_lines((size_t)(self->block_m * self->block_n * bytes)) : 0;
+    self->per_thread = self->packed_a + self->packed_b + self->buffered_c + od_lines(self->gemm_scratch);
 }
 
 static rl_status run_blocks(product *self) {
@@ -435,7 +424,7 @@ static void scale_only(const product *self) {
                 char *c = self->c.base + od_space_offset(&self->batch, 0, self->batch.ndim, batch) +
                           (i * self->c.row + j * self->c.col) * self->bytes;
                 memset(sums, 0, sizeof sums);
-                write_row(self, c, sums, at_most(ROW_BLOCK, self->n - j));
+                write_row(self, c, sums, od_at_most(ROW_BLOCK, self->n - j));
             }
 }
 

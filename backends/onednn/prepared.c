@@ -19,19 +19,26 @@ static uint64_t hash_of(const unsigned char *key, size_t bytes) {
     return hash;
 }
 
-static void drop_oldest(od_prepared_table *self) {
+/* False where all entries are in use. */
+static int drop_oldest(od_prepared_table *self) {
     od_prepared **oldest = NULL;
     for (int b = 0; b < OD_PREPARED_BUCKETS; b++)
         for (od_prepared **at = &self->buckets[b]; *at != NULL; at = &(*at)->next)
             if ((*at)->users == 0 && (oldest == NULL || (*at)->last_use < (*oldest)->last_use))
                 oldest = at;
     if (oldest == NULL)
-        return;
+        return 0;
     od_prepared *gone = *oldest;
     *oldest = gone->next;
+    self->count--;
+    self->bytes -= gone->bytes;
     self->drop(gone);
     free(gone);
-    self->count--;
+    return 1;
+}
+
+static int is_full(const od_prepared_table *self, size_t bytes) {
+    return self->count >= self->most || (self->most_bytes > 0 && self->bytes + bytes > self->most_bytes);
 }
 
 static od_prepared *add(od_prepared_table *self, const void *key, uint64_t hash) {
@@ -47,20 +54,21 @@ static od_prepared *add(od_prepared_table *self, const void *key, uint64_t hash)
         free(made);
         return NULL;
     }
-    if (self->count >= self->most)
-        drop_oldest(self);
+    while (is_full(self, made->bytes) && drop_oldest(self))
+        ;
     self->count++;
+    self->bytes += made->bytes;
     made->next = self->buckets[hash % OD_PREPARED_BUCKETS];
     return self->buckets[hash % OD_PREPARED_BUCKETS] = made;
 }
 
-od_prepared *od_prepared_take(od_prepared_table *self, const void *key) {
+static od_prepared *take(od_prepared_table *self, const void *key, int or_add) {
     const uint64_t hash = hash_of(key, self->key_bytes);
     pthread_mutex_lock(&self->lock);
     od_prepared *found = self->buckets[hash % OD_PREPARED_BUCKETS];
     while (found != NULL && (found->hash != hash || memcmp(key_of(found), key, self->key_bytes) != 0))
         found = found->next;
-    if (found == NULL)
+    if (found == NULL && or_add)
         found = add(self, key, hash);
     if (found != NULL) {
         found->users++;
@@ -68,6 +76,13 @@ od_prepared *od_prepared_take(od_prepared_table *self, const void *key) {
     }
     pthread_mutex_unlock(&self->lock);
     return found;
+}
+
+od_prepared *od_prepared_take(od_prepared_table *self, const void *key) {
+    return take(self, key, 1);
+}
+od_prepared *od_prepared_find(od_prepared_table *self, const void *key) {
+    return take(self, key, 0);
 }
 
 void od_prepared_give(od_prepared_table *self, od_prepared *entry) {
@@ -87,15 +102,18 @@ void od_prepared_clear(od_prepared_table *self) {
             free(gone);
         }
     self->count = 0;
+    self->bytes = 0;
 }
 
 /* What another thread was about to add, or had taken out, is lost; what stands in the table is good. */
 void od_prepared_forked(od_prepared_table *self) {
     self->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     self->count = 0;
+    self->bytes = 0;
     for (int b = 0; b < OD_PREPARED_BUCKETS; b++)
         for (od_prepared *at = self->buckets[b]; at != NULL; at = at->next) {
             at->users = 0;
+            self->bytes += at->bytes;
             self->count++;
         }
 }

@@ -13,13 +13,15 @@
 typedef struct od_prepared { /* the first member of an entry; the key follows it */
     struct od_prepared *next;
     uint64_t hash, last_use;
+    size_t bytes; /* that it counts for most_bytes; set by make */
     int users;
 } od_prepared;
 
 #define OD_PREPARED_BUCKETS 256
 typedef struct od_prepared_table {
     size_t entry_bytes, key_bytes;
-    int most; /* entries that are kept */
+    int most;          /* entries that are kept */
+    size_t most_bytes; /* and bytes; 0: any number */
     /* Makes what the entry's key asks for, RL_OK or after host->fail another status. Alone, outside a parallel region.
      */
     rl_status (*make)(od_prepared *entry);
@@ -27,16 +29,19 @@ typedef struct od_prepared_table {
     pthread_mutex_t lock;
     od_prepared *buckets[OD_PREPARED_BUCKETS];
     uint64_t clock;
+    size_t bytes;
     int count;
 } od_prepared_table;
-#define OD_PREPARED_TABLE(entry, key, number, maker, dropper)                                                          \
+#define OD_PREPARED_TABLE(entry, key, number, all_bytes, maker, dropper)                                               \
     {                                                                                                                  \
-        .entry_bytes = sizeof(entry), .key_bytes = sizeof(key), .most = (number), .make = (maker), .drop = (dropper),  \
-        .lock = PTHREAD_MUTEX_INITIALIZER                                                                              \
+        .entry_bytes = sizeof(entry), .key_bytes = sizeof(key), .most = (number), .most_bytes = (all_bytes),           \
+        .make = (maker), .drop = (dropper), .lock = PTHREAD_MUTEX_INITIALIZER                                          \
     }
 
 /* The entry of a key (all its bytes count), made where there is none yet: to be given back. NULL after host->fail. */
 od_prepared *od_prepared_take(od_prepared_table *self, const void *key);
+/* The entry of a key, to be given back; NULL where there is none. */
+od_prepared *od_prepared_find(od_prepared_table *self, const void *key);
 void od_prepared_give(od_prepared_table *self, od_prepared *entry);
 /* Drops all. No entry is in use. */
 void od_prepared_clear(od_prepared_table *self);

@@ -40,13 +40,6 @@ typedef struct call {
     combined *partials; /* by group and chunk, where there are several chunks */
 } call;
 
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t parts(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static void add_counts(od_space *space, const od_plan *plan, const rl_reduce_args *args) {
     for (int i = 0; i < plan->n_indices; i++) {
         int64_t stride[RL_MAX_DIMS] = {0}, step = 1;
@@ -109,7 +102,7 @@ static void cut(call *self) {
     const int64_t before = red->ndim > 1 ? red->shape[red->ndim - 2] : 1;
     self->way = choose_way(self);
     if (self->way == COLUMNS) {
-        self->group = at_most(cols, at_most(GROUP, tile));
+        self->group = od_at_most(cols, od_at_most(GROUP, tile));
         self->tile_rows = 1;
         self->in_memory = self->pro->is_input;
         for (int i = 0; i < self->pro->n_inputs; i++)
@@ -117,28 +110,28 @@ static void cut(call *self) {
                                red_stride(self, i) % self->pro->inputs[i].bytes == 0;
         /* rows of the tile, along the reduced dimension */
         self->tile_cols =
-            at_most(inner, at_most(OD_COLUMN_ROWS, self->in_memory ? OD_COLUMN_ROWS : tile / self->group));
+            od_at_most(inner, od_at_most(OD_COLUMN_ROWS, self->in_memory ? OD_COLUMN_ROWS : tile / self->group));
     } else {
         const int64_t fill = CHUNK / (red->count > 0 ? red->count : 1);
-        self->group = at_most(cols, at_most(GROUP, fill > 1 ? fill : 1));
-        self->tile_cols = at_most(inner, tile);
-        self->tile_rows = self->tile_cols == inner ? at_most(before, tile / inner) : 1;
+        self->group = od_at_most(cols, od_at_most(GROUP, fill > 1 ? fill : 1));
+        self->tile_cols = od_at_most(inner, tile);
+        self->tile_rows = self->tile_cols == inner ? od_at_most(before, tile / inner) : 1;
     }
-    self->blocks = parts(cols, self->group);
+    self->blocks = od_parts(cols, self->group);
     self->groups = kept->count / cols * self->blocks;
-    self->tiles_across = parts(inner, self->tile_cols);
-    self->tiles_down = parts(before, self->tile_rows);
+    self->tiles_across = od_parts(inner, self->tile_cols);
+    self->tiles_down = od_parts(before, self->tile_rows);
     self->tiles = red->count / inner / before * self->tiles_across * self->tiles_down;
     if (self->tiles == 0) { /* nothing to combine */
         self->chunks = 1;
         return;
     }
     const int64_t outputs = self->way == COLUMNS ? self->group : 1;
-    self->per_chunk = parts(CHUNK, self->tile_rows * self->tile_cols * outputs);
+    self->per_chunk = od_parts(CHUNK, self->tile_rows * self->tile_cols * outputs);
     const int64_t most = MOST_PARTIALS / self->groups;
-    self->chunks = most < 2 || self->way == ROWS_WHOLE ? 1 : at_most(most, parts(self->tiles, self->per_chunk));
-    self->per_chunk = parts(self->tiles, self->chunks);
-    self->chunks = parts(self->tiles, self->per_chunk);
+    self->chunks = most < 2 || self->way == ROWS_WHOLE ? 1 : od_at_most(most, od_parts(self->tiles, self->per_chunk));
+    self->per_chunk = od_parts(self->tiles, self->chunks);
+    self->chunks = od_parts(self->tiles, self->per_chunk);
 }
 
 /* Combined values ------------------------------------------------------------------------------------------------ */
@@ -236,7 +229,7 @@ static void finish_group(const call *self, int64_t group, const combined *acc) {
     const od_space *kept = &self->kept;
     const int last = kept->ndim - 1;
     const int64_t outer = group / self->blocks, at = group % self->blocks * self->group;
-    const int64_t n = at_most(self->group, kept->shape[last] - at);
+    const int64_t n = od_at_most(self->group, kept->shape[last] - at);
     for (int k = 0; k < self->pro->n_outputs; k++)
         narrow(self, acc, k, n, packed[k]);
     od_runner r;
@@ -252,7 +245,7 @@ static void finish_group(const call *self, int64_t group, const combined *acc) {
                                      (at + done) * step,
                                  0, 0, step};
         }
-        od_runner_tile(&r, (od_box){1, 1, at_most(self->epi->tile, n - done)}, 0);
+        od_runner_tile(&r, (od_box){1, 1, od_at_most(self->epi->tile, n - done)}, 0);
     }
 }
 
@@ -271,7 +264,7 @@ static void begin(work *w, int64_t group) {
     const od_space *kept = &self->kept;
     const int last = kept->ndim - 1, first = self->epi->n_outputs;
     const int64_t outer = group / self->blocks, at = group % self->blocks * self->group;
-    w->n = at_most(self->group, kept->shape[last] - at);
+    w->n = od_at_most(self->group, kept->shape[last] - at);
     for (int i = 0; i < self->pro->n_inputs; i++)
         w->base[i] = od_address(&self->args->inputs[i]) + od_space_offset(kept, first + i, last, outer) +
                      at * kept_stride(self, i);
@@ -306,7 +299,7 @@ static void combine_whole_rows(work *w, combined *acc) {
     const call *self = w->call;
     const int64_t cols = self->red.count, rows = self->pro->tile / cols;
     for (int64_t at = 0; at < w->n; at += rows) {
-        const int64_t count = at_most(rows, w->n - at);
+        const int64_t count = od_at_most(rows, w->n - at);
         aim(w, at, 0, 0, 0);
         od_runner_tile(&w->runner, (od_box){1, count, cols}, 1);
         for (int k = 0; k < self->pro->n_outputs; k++) {
@@ -339,7 +332,7 @@ static void combine_tile(work *w, combined *acc, int64_t which, int64_t tile) {
     const int64_t j = tile % self->tiles_across * self->tile_cols;
     const int64_t i = tile / self->tiles_across % self->tiles_down * self->tile_rows;
     const int64_t outer = tile / self->tiles_across / self->tiles_down;
-    const int64_t cols = at_most(self->tile_cols, inner - j), rows = at_most(self->tile_rows, before - i);
+    const int64_t cols = od_at_most(self->tile_cols, inner - j), rows = od_at_most(self->tile_rows, before - i);
     const int64_t first = (outer * before + i) * inner + j;
     const int columns = self->way == COLUMNS;
     aim(w, which, outer, i, j);
@@ -363,7 +356,7 @@ static void combine_tile(work *w, combined *acc, int64_t which, int64_t tile) {
 static void run_unit(void *context, int thread, int64_t unit) {
     const call *self = context;
     const int64_t group = unit / self->chunks, chunk = unit % self->chunks;
-    const int64_t first = chunk * self->per_chunk, end = at_most(first + self->per_chunk, self->tiles);
+    const int64_t first = chunk * self->per_chunk, end = od_at_most(first + self->per_chunk, self->tiles);
     combined own, *acc = self->partials ? &self->partials[unit] : &own;
     work w;
     (void)thread;
@@ -412,7 +405,7 @@ rl_status od_reduce(rl_backend_stream *stream, const rl_reduce_args *args) {
         combined *acc = &self.partials[g * self.chunks];
         const int64_t at = g % self.blocks * self.group, n = self.kept.shape[self.kept.ndim - 1] - at;
         for (int64_t c = 1; c < self.chunks; c++)
-            merge(&self, acc, acc + c, at_most(self.group, n));
+            merge(&self, acc, acc + c, od_at_most(self.group, n));
         finish_group(&self, g, acc);
     }
     return RL_OK;

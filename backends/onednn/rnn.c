@@ -88,19 +88,12 @@ static const float *before(const layer *self, const plane *all, const plane *fir
 
 /* The weight ------------------------------------------------------------------------------------------------------ */
 
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t parts(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* One panel of one strip: rows p .. of the (k, n) matrix, columns j .. */
 static void pack_unit(void *context, int thread, int64_t unit) {
     const layer *self = context;
     const int64_t panel = od_chosen->rnn.panel, p = unit / self->panels * OD_RNN_STRIP;
-    const int64_t j = unit % self->panels * panel, strip = at_most(OD_RNN_STRIP, self->k - p);
-    const int64_t columns = at_most(panel, self->n - j);
+    const int64_t j = unit % self->panels * panel, strip = od_at_most(OD_RNN_STRIP, self->k - p);
+    const int64_t columns = od_at_most(panel, self->n - j);
     float *out = self->packed + p * self->panels * panel + unit % self->panels * strip * panel;
     float line[OD_RNN_STRIP] = {0};
     (void)thread;
@@ -123,7 +116,7 @@ static void pack_unit(void *context, int thread, int64_t unit) {
 }
 
 static size_t lines(int64_t floats) {
-    return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
+    return od_lines((size_t)floats * sizeof(float));
 }
 
 /* Sets sizes, takes scratch memory (floats a row of a chunk and besides, for one thread) and packs the weight. */
@@ -131,7 +124,7 @@ static rl_status prepare(layer *self, const rl_operand *bias, int64_t floats_a_r
     const int64_t panel = od_chosen->rnn.panel, width = self->gates * self->hidden;
     const double work = (double)self->steps * (double)self->batch * (double)self->n * (double)self->k / 20.0;
     const int threads = od_threads(self->units, work);
-    const int64_t pack_units = self->panels * parts(self->k, OD_RNN_STRIP);
+    const int64_t pack_units = self->panels * od_parts(self->k, OD_RNN_STRIP);
     const size_t packed = lines(self->k * self->panels * panel), biases = bias && bias->buffer ? lines(width) : 0;
     self->per_thread = lines(self->rows * floats_a_row) + lines(floats);
     const size_t wanted = packed + biases + (size_t)threads * self->per_thread;
@@ -153,8 +146,8 @@ static rl_status prepare(layer *self, const rl_operand *bias, int64_t floats_a_r
 static void cut(layer *self) {
     self->gates = gate_blocks[self->cell];
     self->kept = kept_blocks[self->cell];
-    self->rows = at_most(MOST_ROWS, parts(self->batch, 2));
-    self->units = parts(self->batch, self->rows);
+    self->rows = od_at_most(MOST_ROWS, od_parts(self->batch, 2));
+    self->units = od_parts(self->batch, self->rows);
 }
 
 /* Forward --------------------------------------------------------------------------------------------------------- */
@@ -203,7 +196,7 @@ static void end_row(const layer *self, float *u, float *h, float *c, int64_t t, 
 /* u (R, width), h, c (R, H), room for one row */
 static void forward_unit(void *context, int thread, int64_t unit) {
     const layer *self = context;
-    const int64_t first = unit * self->rows, rows = at_most(self->rows, self->batch - first), n = self->hidden;
+    const int64_t first = unit * self->rows, rows = od_at_most(self->rows, self->batch - first), n = self->hidden;
     const int64_t width = width_of_u(self);
     float *u = (float *)(void *)(self->scratch + (size_t)thread * self->per_thread);
     float *h = u + self->rows * width, *c = h + self->rows * n, *room = c + self->rows * n;
@@ -243,7 +236,7 @@ rl_status od_rnn(rl_backend_stream *stream, const void *what) {
     self.reserve = plane_of(&self, &args->reserve, 3);
     self.n = self.gates * self.hidden;
     self.k = self.hidden;
-    self.panels = parts(self.n, od_chosen->rnn.panel);
+    self.panels = od_parts(self.n, od_chosen->rnn.panel);
     self.weight = od_address(&args->weight);
     self.along_n = args->weight.stride[0] * od_dtype_bytes(self.dtype);
     self.along_k = args->weight.stride[1] * od_dtype_bytes(self.dtype);
@@ -290,7 +283,7 @@ static void backward_row(const layer *self, float *e, float *dc, float *du, floa
 /* e (R, width of the product), dc (R, H), ds (R, G H), du (G H) of one row, room for one row */
 static void backward_unit(void *context, int thread, int64_t unit) {
     const layer *self = context;
-    const int64_t first = unit * self->rows, rows = at_most(self->rows, self->batch - first), n = self->hidden;
+    const int64_t first = unit * self->rows, rows = od_at_most(self->rows, self->batch - first), n = self->hidden;
     const int64_t width = self->panels * od_chosen->rnn.panel, gates = self->gates * n;
     float *e = (float *)(void *)(self->scratch + (size_t)thread * self->per_thread);
     float *dc = e + self->rows * width, *ds = dc + self->rows * n, *du = ds + self->rows * gates, *room = du + gates;
@@ -342,7 +335,7 @@ rl_status od_rnn_backward(rl_backend_stream *stream, const void *what) {
     take_backward(&self, args);
     self.n = self.hidden;
     self.k = self.gates * self.hidden;
-    self.panels = parts(self.n, od_chosen->rnn.panel);
+    self.panels = od_parts(self.n, od_chosen->rnn.panel);
     const int64_t a_row = self.panels * od_chosen->rnn.panel + self.hidden + self.k;
     const rl_status status = prepare(&self, NULL, a_row, self.k + (MOST_KEPT + 2) * self.hidden, "rnn_backward");
     if (status != RL_OK)

@@ -20,6 +20,10 @@ rl_storage *rl_storage_wrap(rl_device *device, void *data, uint64_t bytes, void 
 /* The host's address of the storage's first byte on a host device, after its work is done; NULL and an error otherwise.
  */
 void *rl_storage_host(rl_storage *self);
+/* A number that no other storage and no other version of this one has or had: who finds it again finds the same bytes.
+ * 0 where they may change unseen, from rl_storage_expose on and in foreign memory. */
+uint64_t rl_storage_stamp(rl_storage *self);
+void rl_storage_expose(rl_storage *self);
 /* A new tensor of this shape on a new storage; strides NULL: row-major. Not owned by a scope. */
 rl_tensor *rl_tensor_empty(rl_device *device, rl_dtype dtype, int64_t ndim, const int64_t *shape,
                            const int64_t *stride);

@@ -16,6 +16,9 @@ static void storage_destroy(rl_object *object) {
 }
 static const rl_object_class storage_class = {"storage", storage_destroy};
 
+/* The stamp of what may change unseen. */
+#define NEVER_STAMPED UINT64_MAX
+
 static rl_storage *storage_make(rl_device *device, rl_block *block, uint64_t bytes) {
     rl_storage *self = rl_pool_take(&rl_pool_storage);
     if (self == NULL)
@@ -26,7 +29,8 @@ static rl_storage *storage_make(rl_device *device, rl_block *block, uint64_t byt
     self->offset = 0;
     self->bytes = bytes;
     atomic_init(&self->version, 0);
-    self->alloc_kind = 0;
+    atomic_init(&self->stamped, 0);
+    atomic_init(&self->stamp, 0);
     self->alloc_block = block;
     self->changed_by = NULL;
     self->destroy = NULL;
@@ -73,6 +77,7 @@ done:
     if (self) {
         self->destroy = destroy;
         self->destroy_context = context;
+        rl_storage_expose(self);
     } else if (destroy) {
         destroy(context);
     }
@@ -82,6 +87,28 @@ done:
 void rl_storage_used(rl_storage *storage) {
     if (storage->alloc_block)
         rl_block_used_on(storage->alloc_block, rl_stream_current(storage->device)->number);
+}
+
+void rl_storage_expose(rl_storage *self) {
+    atomic_store_explicit(&self->stamp, NEVER_STAMPED, memory_order_relaxed);
+}
+
+/* Threads that ask for one version at the same time may each draw a number: both are good. The stamp is written before
+ * the version that it stands for, so that whoever reads the version finds no older one. */
+uint64_t rl_storage_stamp(rl_storage *self) {
+    static _Atomic(uint64_t) drawn;
+    const uint32_t version = atomic_load_explicit(&self->version, memory_order_relaxed);
+    const uint32_t stamped = atomic_load_explicit(&self->stamped, memory_order_acquire);
+    uint64_t stamp = atomic_load_explicit(&self->stamp, memory_order_relaxed);
+    if (stamp == NEVER_STAMPED)
+        return 0;
+    if (stamp != 0 && stamped == version)
+        return stamp;
+    const uint64_t fresh = atomic_fetch_add_explicit(&drawn, 1, memory_order_relaxed) + 1;
+    if (!atomic_compare_exchange_strong(&self->stamp, &stamp, fresh))
+        return stamp == NEVER_STAMPED ? 0 : fresh;
+    atomic_store_explicit(&self->stamped, version, memory_order_release);
+    return fresh;
 }
 
 /* Waits for the calling thread's stream. */

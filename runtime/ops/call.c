@@ -375,10 +375,10 @@ static rl_status run(rl_call *call, const rl_schema *schema, call_traits traits)
     if (status != RL_OK)
         return status;
     status = lower(call, schema);
+    if (call->inplace) /* even where it failed: some of it may be done */
+        rl_tensor_changed(call->results[0], schema->inplace_name);
     if (status != RL_OK)
         return status;
-    if (call->inplace)
-        rl_tensor_changed(call->results[0], schema->inplace_name);
     if (traits.requires_grad && rl_recording_ && rl_record_hooks_.record && !(flags & RL_OP_NO_GRAD) &&
         has_float_result(call))
         return rl_record_hooks_.record(call, call->opcode);

@@ -150,6 +150,7 @@ void *rl_tensor_data(rl_tensor *self) {
     if (self->trace)
         return rl_fail_null(RL_UNSUPPORTED, "tensor_data: self belongs to a function that is being fused");
     char *data = rl_storage_host(self->storage);
+    rl_storage_expose(self->storage);
     return data ? data + byte_offset(self) : NULL;
 }
 
@@ -180,8 +181,7 @@ rl_status rl_tensor_write(rl_tensor *self, const void *data, size_t bytes) {
             rl_tensor_from_data(data, (rl_ints){self->shape, self->ndim}, (rl_dtype)self->dtype, self->storage->device);
         status = source ? rl_copy_into(function, self, source) : rl_error_status();
     }
-    if (status == RL_OK)
-        rl_tensor_changed(self, function);
+    rl_tensor_changed(self, function); /* even where it failed: some of it may be there */
     return status;
 }
 

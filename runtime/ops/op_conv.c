@@ -209,6 +209,7 @@ static rl_status conv_lower(rl_call *call) {
     if (y->numel == 0)
         return RL_OK;
     g.activation = activation;
+    g.weight_stamp = rl_storage_stamp(w->storage);
     rl_status status =
         rl_row_with_activation(call, RL_ROW_CONV, &g, sizeof g, &g.activation, (rl_tensor *[]){x, w, bias, y}, 4, &ran);
     if (status != RL_OK || ran)
@@ -387,6 +388,7 @@ static rl_status grad_input_lower(rl_call *call) {
         return rl_error_status();
     if (out->numel == 0)
         return RL_OK;
+    g.weight_stamp = rl_storage_stamp(w->storage);
     rl_status status = rl_row_fused(rl_call_name(call), RL_ROW_CONV_GRAD_INPUT, &g, sizeof g,
                                     (rl_tensor *[]){grad, w, bias, out}, 4, &ran);
     return status == RL_OK && !ran ? rl_conv_grad_input_lower(call, &g, grad, w, bias, out) : status;

@@ -227,14 +227,16 @@ static rl_status step_together(rl_optimizer *self, const due_slot *due, int64_t 
         scalars = scalars_of(self, of, i > 0 ? due[i - 1].slot : NULL, room, scalars);
         tasks[i] = (rl_map_task){inputs[i], outputs[i], scalars};
     }
-    if ((status = rl_row_map_many(self->rule->name, due[0].program, tasks, count)))
+    status = rl_row_map_many(self->rule->name, due[0].program, tasks, count);
+    for (int64_t i = 0; i < count; i++) /* even where it failed: some of it may be done */
+        rl_tensor_changed(due[i].slot->parameter, self->rule->name);
+    if (status != RL_OK)
         return status;
     for (int64_t i = 0; i < count; i++) {
         slot *of = due[i].slot;
         rule_step step = {++of->steps, of->product};
         if (self->rule->product)
             of->product = self->rule->product(&self->groups[of->group].options, &step);
-        rl_tensor_changed(of->parameter, self->rule->name);
     }
     return RL_OK;
 }

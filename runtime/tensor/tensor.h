@@ -15,7 +15,8 @@ typedef struct rl_storage {
     uint64_t offset;           /* bytes into buffer where this storage begins */
     uint64_t bytes;
     _Atomic(uint32_t) version; /* in-place changes */
-    uint32_t alloc_kind;       /* dispatch's own */
+    _Atomic(uint32_t) stamped; /* the version that stamp stands for */
+    _Atomic(uint64_t) stamp;   /* rl_storage_stamp; 0: none yet */
     void *alloc_block;         /* dispatch's own */
     const char *changed_by;    /* op that last changed it in place; a static string; NULL */
     void (*destroy)(void *context);

@@ -458,7 +458,9 @@ typedef struct rl_conv_args {
     int64_t batch, in_channels, out_channels, groups;
     int64_t in_size[3], out_size[3], kernel[3], stride[3], padding[3], dilation[3];
     rl_operand a, b, bias, out;
-    uint64_t weight_stamp; /* of w: calls with one stamp, not 0, find the same numbers there */
+    /* Of w's memory: not 0, and come before, says that the numbers are those of then at the same offset and strides, so
+     * that what was made of them may serve again. A new number with each change. 0: unknown. */
+    uint64_t weight_stamp;
 } rl_conv_args;
 
 /*

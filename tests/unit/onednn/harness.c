@@ -115,6 +115,14 @@ static uint64_t state_ = 88172645463325252u;
 void seed(uint64_t value) {
     state_ = value * 0x9E3779B97F4A7C15u + 1;
 }
+const rl_fused_cell *cell_of(rl_row row) {
+    for (uint32_t i = 0; i < backend->n_fused; i++)
+        if (backend->fused[i].row == (uint32_t)row)
+            return &backend->fused[i];
+    fail_msg("the backend has no cell of row %d", (int)row);
+    return NULL;
+}
+
 uint64_t draw(void) {
     state_ ^= state_ >> 12;
     state_ ^= state_ << 25;

@@ -31,6 +31,15 @@ rl_backend_query_fn query_of_plugin(void); /* after open_backend */
 void close_backend(void);
 /* Calls `test` with each clone that this machine runs. */
 void each_clone(void (*test)(void));
+/* A test of cmocka, NAME_of_each_clone, that does so. */
+#define CLONES(name)                                                                                                   \
+    static void name##_of_each_clone(void **state) {                                                                   \
+        (void)state;                                                                                                   \
+        each_clone(name);                                                                                              \
+    }
+
+/* Fails where the backend has no such cell. */
+const rl_fused_cell *cell_of(rl_row row);
 
 uint64_t draw(void);           /* 64 random bits */
 int64_t draw_below(int64_t n); /* 0 .. n - 1 */

@@ -192,11 +192,6 @@ static void wide_functions(void) {
     assert_int_equal(bad, 0);
 }
 
-#define CLONES(name)                                                                                                   \
-    static void name##_of_each_clone(void **state) {                                                                   \
-        (void)state;                                                                                                   \
-        each_clone(name);                                                                                              \
-    }
 CLONES(narrow_functions)
 CLONES(wide_functions)
 

@@ -261,11 +261,6 @@ static void integers_are_declined(void) {
     assert_non_null(reason);
 }
 
-#define CLONES(name)                                                                                                   \
-    static void name##_of_each_clone(void **state) {                                                                   \
-        (void)state;                                                                                                   \
-        each_clone(name);                                                                                              \
-    }
 CLONES(gathers)
 CLONES(scatters)
 CLONES(scans)

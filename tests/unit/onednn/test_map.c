@@ -236,11 +236,6 @@ static void any_threads(void) {
     threads = 2;
 }
 
-#define CLONES(name)                                                                                                   \
-    static void name##_of_each_clone(void **state) {                                                                   \
-        (void)state;                                                                                                   \
-        each_clone(name);                                                                                              \
-    }
 CLONES(random_programs)
 CLONES(many_jobs)
 CLONES(big_jobs)

@@ -176,11 +176,6 @@ static void no_scratch_is_an_error(void) {
     assert_non_null(strstr(host_text, "matmul"));
 }
 
-#define CLONES(name)                                                                                                   \
-    static void name##_of_each_clone(void **state) {                                                                   \
-        (void)state;                                                                                                   \
-        each_clone(name);                                                                                              \
-    }
 CLONES(random_products)
 CLONES(big_products)
 CLONES(any_threads)

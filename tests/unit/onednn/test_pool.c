@@ -153,14 +153,6 @@ static void plain_backward(const rl_pool_window *w, const twin_operand *g, const
 /* Tests ---------------------------------------------------------------------------------------------------------------
  */
 
-static const rl_fused_cell *cell_of(rl_row row) {
-    for (uint32_t i = 0; i < backend->n_fused; i++)
-        if (backend->fused[i].row == (uint32_t)row)
-            return &backend->fused[i];
-    fail_msg("the backend has no cell of row %d", (int)row);
-    return NULL;
-}
-
 /* All elements nearly the same, and no byte between them changed. */
 static void compare(const rl_pool_window *w, const twin_operand *o, const int64_t *size, const char *what) {
     for (int64_t i = 0; i < w->batch * w->channels * count_of(w->spatial, size); i++) {
@@ -257,11 +249,6 @@ static void what_is_refused(void) {
     free_operands();
 }
 
-#define CLONES(name)                                                                                                   \
-    static void name##_of_each_clone(void **state) {                                                                   \
-        (void)state;                                                                                                   \
-        each_clone(name);                                                                                              \
-    }
 CLONES(forwards)
 CLONES(backwards)
 CLONES(what_is_refused)

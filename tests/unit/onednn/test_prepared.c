@@ -25,7 +25,7 @@ const rl_host *od_host = &host;
 
 /* Entries that count themselves ----------------------------------------------------------------------------------- */
 
-enum { MOST = 8 };
+enum { MOST = 8, MOST_BYTES = 1000 };
 typedef struct thing {
     od_prepared base;
     int64_t key;
@@ -38,13 +38,14 @@ static rl_status make_thing(od_prepared *entry) {
     made++;
     alive++;
     self->value = self->key * 10;
+    entry->bytes = self->key < 0 ? (size_t)-self->key : 0; /* negative keys are large */
     return fails ? RL_OUT_OF_MEMORY : RL_OK;
 }
 static void drop_thing(od_prepared *entry) {
     ((thing *)(void *)entry)->value = -1;
     alive--;
 }
-static od_prepared_table things = OD_PREPARED_TABLE(thing, int64_t, MOST, make_thing, drop_thing);
+static od_prepared_table things = OD_PREPARED_TABLE(thing, int64_t, MOST, MOST_BYTES, make_thing, drop_thing);
 
 static thing *take(int64_t key) {
     return (thing *)(void *)od_prepared_take(&things, &key);
@@ -88,6 +89,29 @@ static void what_is_in_use_stays(void **state) {
         use(key + 2000);
     assert_int_equal(alive, MOST);
     od_prepared_clear(&things);
+}
+
+static void bytes_are_bounded(void **state) {
+    (void)state;
+    made = 0;
+    assert_null(od_prepared_find(&things, &(int64_t){-400}));
+    for (int64_t key = -400; key > -403; key--) /* the third is too much: the first goes */
+        use(key);
+    assert_int_equal(alive, 2);
+    assert_int_equal(things.bytes, 401 + 402);
+    thing *held = take(-401);
+    use(-900); /* more than fits beside what is in use: only that stays */
+    assert_int_equal(alive, 2);
+    give(held);
+    od_prepared *found = od_prepared_find(&things, &(int64_t){-900});
+    assert_non_null(found);
+    od_prepared_forked(&things);
+    assert_int_equal(things.bytes, 401 + 900);
+    use(1);
+    assert_int_equal(things.bytes, 900);
+    assert_int_equal(made, 5);
+    od_prepared_clear(&things);
+    assert_int_equal(things.bytes, 0);
 }
 
 static void failures_are_not_kept(void **state) {
@@ -182,9 +206,9 @@ static void products_are_bounded(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_oldest_goes),       cmocka_unit_test(what_is_in_use_stays),
-        cmocka_unit_test(failures_are_not_kept), cmocka_unit_test(several_users),
-        cmocka_unit_test(products_are_bounded),
+        cmocka_unit_test(the_oldest_goes),   cmocka_unit_test(what_is_in_use_stays),
+        cmocka_unit_test(bytes_are_bounded), cmocka_unit_test(failures_are_not_kept),
+        cmocka_unit_test(several_users),     cmocka_unit_test(products_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

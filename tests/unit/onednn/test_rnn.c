@@ -8,14 +8,6 @@
 
 static const int gates_of[] = {4, 3, 1, 1}, kept_of[] = {4, 4, 0, 0};
 
-static const rl_fused_cell *cell_of(uint32_t row) {
-    for (uint32_t i = 0; i < backend->n_fused; i++)
-        if (backend->fused[i].row == row)
-            return &backend->fused[i];
-    fail_msg("there is no cell of row %u", row);
-    return NULL;
-}
-
 typedef struct rnn_case {
     rl_rnn_args forward;
     rl_rnn_backward_args backward;
