@@ -136,16 +136,15 @@ static rl_status check_bias(const rl_call *call, int64_t channels) {
                         rl_shape_text(bias->ndim, bias->shape, text), (long long)channels);
 }
 
-/* The result (n, c, size ...): channels innermost where the activations or the weight are laid out so, as in PyTorch.
- */
-static void set_result(rl_call *call, const rl_tensor *like, const rl_tensor *weight, int64_t n, int64_t c,
+/* The result (n, c, size ...): channels innermost where either of the two operands is laid out so, as in PyTorch. */
+static void set_result(rl_call *call, const rl_tensor *like, const rl_tensor *other, int64_t n, int64_t c,
                        int64_t spatial, const int64_t *size) {
     int64_t shape[MOST_SPATIAL + 2] = {n, c};
     memcpy(shape + 2, size, (size_t)spatial * sizeof *size);
     rl_meta *meta = &call->meta[0];
     rl_meta_set(meta, (rl_dtype)like->dtype, like->storage->device, spatial + 2, shape);
     meta->has_stride = rl_is_channels_last(like->ndim, like->shape, like->stride) ||
-                       rl_is_channels_last(weight->ndim, weight->shape, weight->stride);
+                       rl_is_channels_last(other->ndim, other->shape, other->stride);
     if (meta->has_stride)
         rl_channels_last_strides(meta->ndim, meta->shape, meta->stride);
 }
@@ -486,15 +485,8 @@ static rl_status grad_weight_infer(rl_call *call) {
         status = read_grad_weight(call, &g);
     if (status != RL_OK)
         return status;
-    int64_t shape[MOST_SPATIAL + 2] = {g.out_channels, g.in_channels / g.groups};
-    memcpy(shape + 2, g.kernel, (size_t)g.spatial * sizeof *shape);
-    const rl_tensor *x = rl_arg_tensor(call, 0);
-    rl_meta *meta = &call->meta[0];
-    rl_meta_set(meta, (rl_dtype)g.dtype, x->storage->device, g.spatial + 2, shape);
-    meta->has_stride =
-        rl_is_channels_last(x->ndim, x->shape, x->stride); /* then the weight is likely laid out so too */
-    if (meta->has_stride)
-        rl_channels_last_strides(meta->ndim, meta->shape, meta->stride);
+    set_result(call, rl_arg_tensor(call, 0), rl_arg_tensor(call, 1), g.out_channels, g.in_channels / g.groups,
+               g.spatial, g.kernel);
     return RL_OK;
 }
 

@@ -24,13 +24,8 @@ static void write_activation(rl_builder *b, uint32_t key) {
     case RL_ACTIVATION_RELU:
         y = MAX(y, NUM(y, 0));
         break;
-    case RL_ACTIVATION_GELU: /* y / 2 (1 + erf(y / sqrt(2))) */
-        y = MUL(MUL(y, NUM(y, 0.5)), ADD(OP1(ERF, MUL(y, NUM(y, 0.70710678118654752440))), NUM(y, 1)));
-        break;
-    default: /* y / 2 (1 + tanh(sqrt(2 / pi) (y + 0.044715 y^3))) */
-        y = MUL(MUL(y, NUM(y, 0.5)),
-                ADD(TANH(MUL(NUM(y, 0.79788456080286535588), ADD(y, MUL(NUM(y, 0.044715), MUL(y, MUL(y, y)))))),
-                    NUM(y, 1)));
+    default:
+        y = rl_gelu_value(b, rl_key_variant(key) == RL_ACTIVATION_GELU_TANH, y);
     }
     rl_build_output(b, y, rl_key_out(key));
 }

@@ -7,6 +7,8 @@
 
 /* The argument's word; an error for one that is none of them. */
 rl_status rl_read_activation(const rl_call *call, int arg, rl_activation *out);
+/* The op gelu of p, or its approximation by tanh (op_smooth.c). */
+rl_pw rl_gelu_value(rl_builder *b, bool tanh, rl_pw p);
 /* y = activation(y), by a map. */
 rl_status rl_activate(const rl_call *call, rl_tensor *y, rl_activation activation);
 /* Runs a fused row that has the activation, or the row without it and then the activation. *out_ran is false where

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Smooth activations. sigmoid stands in op_exp.c, tanh in op_trig.c. */
+#include "ops/op_epilogue.h"
 #include "ops/op_shared.h"
 
 static const rl_bad float_bad[] = {
@@ -162,7 +163,7 @@ static rl_pw tanh_of_cubic(rl_builder *b, rl_pw p) {
     rl_pw cube = MUL(MUL(p, p), p);
     return TANH(MUL(NUM(p, SQRT_2_OVER_PI), ADD(p, MUL(NUM(p, CUBIC), cube))));
 }
-static rl_pw gelu_value(rl_builder *b, bool tanh, rl_pw p) {
+rl_pw rl_gelu_value(rl_builder *b, bool tanh, rl_pw p) {
     if (!tanh)
         return MUL(p, normal_cdf(b, p));
     return MUL(MUL(NUM(p, 0.5), p), ADD(NUM(p, 1), tanh_of_cubic(b, p)));
@@ -178,7 +179,7 @@ static rl_pw gelu_slope(rl_builder *b, bool tanh, rl_pw p) {
     rl_pw inner = MUL(NUM(p, SQRT_2_OVER_PI), ADD(one, MUL(NUM(p, 3 * CUBIC), square)));
     return MUL(half, ADD(ADD(one, t), MUL(MUL(p, SUB(one, MUL(t, t))), inner)));
 }
-PROGRAM(gelu, gelu_value(b, by_tanh(rl_arg_word(call, 1)), x[0]))
+PROGRAM(gelu, rl_gelu_value(b, by_tanh(rl_arg_word(call, 1)), x[0]))
 VJP(gelu, rl_gelu_backward(G, X, .approximate = rl_vjp_word(v, 1)))
 PROGRAM(gelu_backward, MUL(x[0], gelu_slope(b, by_tanh(rl_arg_word(call, 2)), x[1])))
 

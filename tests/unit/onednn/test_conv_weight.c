@@ -182,8 +182,7 @@ CLONES(many)
 CLONES(sharing)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeping_of_each_clone), cmocka_unit_test(failing_of_each_clone),
-        cmocka_unit_test(many_of_each_clone), cmocka_unit_test(sharing_of_each_clone)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keeping_of_each_clone), cmocka_unit_test(failing_of_each_clone),
+                                       cmocka_unit_test(many_of_each_clone), cmocka_unit_test(sharing_of_each_clone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
