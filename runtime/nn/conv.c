@@ -16,6 +16,7 @@ typedef struct conv {
     rl_nn_conv_options options; /* lists point into `numbers` */
     int64_t in, out, spatial;
     bool transposed;
+    const char *mode; /* of rl_pad; NULL: zeros, which the op itself sees */
     int64_t kernel[MOST_SPATIAL], stride[MOST_SPATIAL], padding[2 * MOST_SPATIAL], output_padding[MOST_SPATIAL],
         dilation[MOST_SPATIAL];
     rl_tensor *weight, *bias; /* borrowed from the entries */
@@ -27,6 +28,16 @@ static rl_tensor *plain(const conv *c, rl_tensor *input, bool relu) {
             padding = RL_INTS(c->padding, 2 * spatial);
     bool alone = rl_tensor_ndim(input) == spatial + 1;
     rl_tensor *x = alone ? rl_unsqueeze(input, 0) : input, *y;
+    if (c->mode) {
+        int64_t margins[2 * MOST_SPATIAL]; /* from the last dimension on */
+        for (int64_t d = 0; d < spatial; d++) {
+            margins[2 * d] = c->padding[spatial - 1 - d];
+            margins[2 * d + 1] = c->padding[2 * spatial - 1 - d];
+        }
+        x = rl_pad(x, RL_INTS(margins, 2 * spatial), .mode = c->mode);
+        static const int64_t none = 0;
+        padding = RL_INTS(&none, 1);
+    }
     if (relu)
         y = rl_conv_activation(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
                                .dilation = dilation, .groups = c->options.groups, .activation = "relu");
@@ -89,7 +100,9 @@ static void conv_describe(const rl_module *self, char *text, size_t room) {
     if (c->options.groups != 1)
         used += snprintf(line + used, sizeof line - (size_t)used, ", groups=%lld", (long long)c->options.groups);
     if (!c->bias)
-        snprintf(line + used, sizeof line - (size_t)used, ", bias=False");
+        used += snprintf(line + used, sizeof line - (size_t)used, ", bias=False");
+    if (c->mode)
+        snprintf(line + used, sizeof line - (size_t)used, ", padding_mode=%s", c->mode);
     snprintf(text, room, "%s", line);
 }
 
@@ -122,6 +135,21 @@ static rl_status read_numbers(const char *layer, const char *name, rl_ints list,
     return RL_OK;
 }
 
+static rl_status read_mode(const char *layer, conv *c) {
+    static const char *const modes[] = {"reflect", "replicate", "circular"};
+    const char *given = c->options.padding_mode;
+    if (given == NULL || strcmp(given, "zeros") == 0)
+        return RL_OK;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        c->mode = strcmp(given, modes[i]) == 0 ? modes[i] : c->mode;
+    if (c->mode == NULL)
+        return rl_fail(RL_INVALID_ARGUMENT,
+                       "%s: padding_mode must be zeros, reflect, replicate or circular, got '%.40s'", layer, given);
+    if (c->transposed)
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: padding_mode must be zeros, got %s", layer, c->mode);
+    return RL_OK;
+}
+
 static rl_status read_options(const char *layer, conv *c) {
     const rl_nn_conv_options *o = &c->options;
     rl_status status = read_numbers(layer, "kernel_size", o->kernel_sizes, o->kernel_size, 0, 1, c->spatial, c->kernel);
@@ -149,7 +177,7 @@ static rl_status read_options(const char *layer, conv *c) {
         c->padding[d] = o->same ? all / 2 : c->padding[d];
         c->padding[c->spatial + d] = o->same ? all - all / 2 : c->padding[d];
     }
-    return RL_OK;
+    return read_mode(layer, c);
 }
 
 /* Both uniform in +-1 / sqrt(fan_in). */

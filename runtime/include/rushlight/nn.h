@@ -40,11 +40,14 @@ typedef struct rl_nn_conv_options {
     rl_device *device;
     rl_dtype dtype;      /* default f32 */
     int64_t kernel_size; /* set by the function */
+    /* What stands in the margins: "zeros" (the default), "reflect", "replicate" or "circular"; the last three are not
+     * for transposed ones. */
+    const char *padding_mode;
 } rl_nn_conv_options;
 /* The ops of these names as layers, on (N, C, size ...) or (C, size ...). kernel_size 0: .kernel_sizes has it. weight
  * (out_channels, in_channels / groups, kernel ...), of transposed ones (in_channels, out_channels / groups, kernel
  * ...), and bias (out_channels) are uniform in +-1/sqrt(fan_in). Errors: channels that do not divide into groups, a
- * kernel or stride below 1. rl_nn_conv2d(1, 32, 3, .padding = 1) */
+ * kernel or stride below 1, an unknown padding_mode. rl_nn_conv2d(1, 32, 3, .padding = 1) */
 RL_API rl_module *rl_nn_conv_opt(int spatial, bool transposed, int64_t in_channels, int64_t out_channels,
                                  int64_t kernel_size, const rl_nn_conv_options *options);
 #define RL_NN_CONV_(spatial, transposed, ...)                                                                          \

@@ -80,6 +80,10 @@ static void test_conv(void **state) {
     expect(RL_INVALID_ARGUMENT, "got 'rows'");
     rl_contiguous(image, .memory_format = "channels_last_3d");
     expect(RL_SHAPE_MISMATCH, "is for 5 dimensions, self has 4");
+    rl_nn_conv2d(3, 4, 3, .padding_mode = "mirror");
+    expect(RL_INVALID_ARGUMENT, "Conv2d: padding_mode must be zeros, reflect, replicate or circular, got 'mirror'");
+    rl_nn_conv_transpose1d(3, 4, 3, .padding_mode = "circular");
+    expect(RL_INVALID_ARGUMENT, "ConvTranspose1d: padding_mode must be zeros, got circular");
     rl_nn_conv2d(3, 4, 3, .groups = 2);
     expect(RL_INVALID_ARGUMENT, "divide into the groups");
     rl_nn_conv2d(3, 4, 0);
@@ -90,6 +94,35 @@ static void test_conv(void **state) {
     expect(RL_INVALID_ARGUMENT, "same needs a stride of 1");
     rl_module_forward(rl_nn_conv2d(3, 4, 3), rl_ones(RL_DIMS(1, 2, 5, 5)));
     expect(RL_SHAPE_MISMATCH, "takes 3 channels, and input has 2");
+}
+
+/* What stands in the margins, as PyTorch 2.15 gives it for kernels of ones. */
+static void test_conv_margins(void **state) {
+    (void)state;
+    RL_SCOPE();
+    static const struct {
+        const char *mode;
+        float beside[6], same[9];
+    } cases[] = {
+        {"reflect", {13, 15, 17, 31, 33, 35}, {8, 12, 12, 20, 24, 24, 20, 24, 24}},
+        {"replicate", {11, 15, 19, 29, 33, 37}, {8, 12, 14, 20, 24, 26, 26, 30, 32}},
+        {"circular", {15, 15, 15, 33, 33, 33}, {8, 12, 10, 20, 24, 22, 14, 18, 16}},
+    };
+    rl_tensor *x = rl_reshape(rl_arange(9, .dtype = RL_F32), RL_DIMS(1, 1, 3, 3));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rl_module *beside = rl_nn_conv2d(1, 1, 0, .kernel_sizes = RL_DIMS(2, 3), .paddings = RL_DIMS(0, 1),
+                                         .padding_mode = cases[i].mode, .bias = RL_ZERO);
+        rl_init_constant(rl_module_tensor(beside, "weight"), 1.0);
+        assert_elements(rl_module_forward(beside, x), cases[i].beside, 6);
+        rl_module *same = rl_nn_conv2d(1, 1, 2, .same = true, .padding_mode = cases[i].mode, .bias = RL_ZERO);
+        rl_init_constant(rl_module_tensor(same, "weight"), 1.0);
+        assert_elements(rl_module_forward(same, x), cases[i].same, 9);
+        rl_module *fused = rl_nn_sequential(same, rl_nn_relu());
+        assert_elements(rl_module_forward(fused, x), cases[i].same, 9);
+    }
+    assert_printed(rl_nn_conv1d(1, 1, 3, .padding = 1, .padding_mode = "reflect"),
+                   "Conv1d(1, 1, kernel_size=(3,), stride=(1,), padding=(1,), padding_mode=reflect)");
+    assert_printed(rl_nn_conv1d(1, 1, 3, .padding_mode = "zeros"), "Conv1d(1, 1, kernel_size=(3,), stride=(1,))");
 }
 
 static void test_linear(void **state) {
@@ -386,12 +419,13 @@ static int clean(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_linear, clean),      cmocka_unit_test_setup(test_conv, clean),
-        cmocka_unit_test_setup(test_activations, clean), cmocka_unit_test_setup(test_dropout, clean),
-        cmocka_unit_test_setup(test_tree, clean),        cmocka_unit_test_setup(test_own_module, clean),
-        cmocka_unit_test_setup(test_order, clean),       cmocka_unit_test_setup(test_short_classes, clean),
-        cmocka_unit_test_setup(test_save_load, clean),   cmocka_unit_test_setup(test_move, clean),
-        cmocka_unit_test_setup(test_init, clean),        cmocka_unit_test_setup(test_without_memory, clean)};
+        cmocka_unit_test_setup(test_linear, clean),        cmocka_unit_test_setup(test_conv, clean),
+        cmocka_unit_test_setup(test_conv_margins, clean),  cmocka_unit_test_setup(test_activations, clean),
+        cmocka_unit_test_setup(test_dropout, clean),       cmocka_unit_test_setup(test_tree, clean),
+        cmocka_unit_test_setup(test_own_module, clean),    cmocka_unit_test_setup(test_order, clean),
+        cmocka_unit_test_setup(test_short_classes, clean), cmocka_unit_test_setup(test_save_load, clean),
+        cmocka_unit_test_setup(test_move, clean),          cmocka_unit_test_setup(test_init, clean),
+        cmocka_unit_test_setup(test_without_memory, clean)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rl_shutdown();
     return failed;
