@@ -4,8 +4,7 @@
  * double: the order depends on the length alone.
  */
 
-/* 64-byte vectors: one register under AVX-512, several elsewhere, the same additions everywhere. */
-typedef float v16f __attribute__((vector_size(64), aligned(4), may_alias));
+/* 64 bytes: one register under AVX-512, several elsewhere, the same additions everywhere. */
 typedef double v8d __attribute__((vector_size(64), aligned(8), may_alias));
 
 static double sum_f32(const float *x, int64_t n) {
@@ -201,19 +200,24 @@ static void columns_sum_f32(od_accumulator *acc, int64_t *position, const void *
     int64_t c = 0;
     (void)position, (void)first;
     for (; c + 64 <= cols; c += 64) {
-        v16f a = {0}, b = {0}, d = {0}, e = {0};
-        const float *at = xs + c;
-        for (int64_t r = 0; r < rows; r++, at += pitch) {
-            a += *(const v16f *)at;
-            b += *(const v16f *)(at + 16);
-            d += *(const v16f *)(at + 32);
-            e += *(const v16f *)(at + 48);
-        }
+        vec low[32 / LANES], high[32 / LANES];
         float sums[64];
-        memcpy(sums, &a, 64);
-        memcpy(sums + 16, &b, 64);
-        memcpy(sums + 32, &d, 64);
-        memcpy(sums + 48, &e, 64);
+        const float *at = xs + c;
+#define BEGIN(v) low[v] = high[v] = (vec){0};
+#define STEP(v)                                                                                                        \
+    low[v] += vec_load(at + (v)*LANES);                                                                                \
+    high[v] += vec_load(at + 32 + (v)*LANES);
+#define END(v)                                                                                                         \
+    vec_store(sums + (v)*LANES, low[v]);                                                                               \
+    vec_store(sums + 32 + (v)*LANES, high[v]);
+        EACH_32(BEGIN)
+        for (int64_t r = 0; r < rows; r++, at += pitch) {
+            EACH_32(STEP)
+        }
+        EACH_32(END)
+#undef BEGIN
+#undef STEP
+#undef END
         SIMD for (int i = 0; i < 64; i++) f[c + i] += (double)sums[i];
     }
     if (c == cols)
