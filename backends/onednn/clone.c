@@ -15,7 +15,7 @@
 #define PRAGMA_(text) _Pragma(#text)
 #define SIMD_SUM(x) PRAGMA_(omp simd reduction(+ : x))
 
-#include "clone_lanes.h"
+#include "clone_pool_lanes.h"
 #include "clone_vec.h"
 
 #include "clone_attention.h"

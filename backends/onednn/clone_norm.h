@@ -6,22 +6,12 @@
 
 #define NORM_BLOCK 1024
 
-/* One register of this instruction set, and as many of them as make 32 lanes: wider vectors than the registers are, the
- * compiler keeps in memory. */
-#if defined(__AVX512F__)
-#define NORM_LANE 16
-#elif defined(__AVX__)
-#define NORM_LANE 8
-#else
-#define NORM_LANE 4
-#endif
-#define PARTS (32 / NORM_LANE)
-typedef float norm_lane __attribute__((vector_size(NORM_LANE * 4), aligned(4), may_alias));
-#define NORM_AT(p, i) (*(const norm_lane *)((p) + (i)))
+/* As many registers as make 32 lanes. */
+#define PARTS (32 / LANES)
 #define EACH_PART PRAGMA_(GCC unroll 8) for (int k = 0; k < PARTS; k++)
 
 /* The sum of 32 lanes: in pairs down to 8, these one after another. */
-static inline double lane_sum(const norm_lane *parts) {
+static inline double lane_sum(const vec *parts) {
     float x[32];
     double total = 0.0;
     memcpy(x, parts, sizeof x);
@@ -32,17 +22,17 @@ static inline double lane_sum(const norm_lane *parts) {
     return total;
 }
 /* Blocks [i, end) of a line, each summed up in float; what fills no register comes after them. */
-#define FOR_BLOCKS for (int64_t end; end = n - i < NORM_BLOCK ? n - (n - i) % NORM_LANE : i + NORM_BLOCK, i < end;)
+#define FOR_BLOCKS for (int64_t end; end = n - i < NORM_BLOCK ? n - (n - i) % LANES : i + NORM_BLOCK, i < end;)
 
 static double norm_sum(const float *x, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
     FOR_BLOCKS {
-        norm_lane a[PARTS] = {{0}};
+        vec a[PARTS] = {{0}};
         for (; i + 32 <= end; i += 32)
-            EACH_PART a[k] += NORM_AT(x, i + k * NORM_LANE);
-        for (; i < end; i += NORM_LANE)
-            a[0] += NORM_AT(x, i);
+            EACH_PART a[k] += VEC_AT(x, i + k * LANES);
+        for (; i < end; i += LANES)
+            a[0] += VEC_AT(x, i);
         total += lane_sum(a);
     }
     for (; i < n; i++)
@@ -55,14 +45,14 @@ static double norm_squares(const float *x, float mean, int64_t n) {
     double total = 0.0;
     int64_t i = 0;
     FOR_BLOCKS {
-        norm_lane a[PARTS] = {{0}};
+        vec a[PARTS] = {{0}};
         for (; i + 32 <= end; i += 32)
             EACH_PART {
-                const norm_lane p = NORM_AT(x, i + k * NORM_LANE) - mean;
+                const vec p = VEC_AT(x, i + k * LANES) - mean;
                 a[k] += p * p;
             }
-        for (; i < end; i += NORM_LANE)
-            a[0] += (NORM_AT(x, i) - mean) * (NORM_AT(x, i) - mean);
+        for (; i < end; i += LANES)
+            a[0] += (VEC_AT(x, i) - mean) * (VEC_AT(x, i) - mean);
         total += lane_sum(a);
     }
     for (; i < n; i++)
@@ -74,16 +64,16 @@ static double norm_squares(const float *x, float mean, int64_t n) {
 static void norm_dots(const float *g, const float *x, float mean, int64_t n, double *sums) {
     int64_t i = 0;
     FOR_BLOCKS {
-        norm_lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
+        vec a[PARTS] = {{0}}, b[PARTS] = {{0}};
         for (; i + 32 <= end; i += 32)
             EACH_PART {
-                const norm_lane p = NORM_AT(g, i + k * NORM_LANE);
+                const vec p = VEC_AT(g, i + k * LANES);
                 a[k] += p;
-                b[k] += p * (NORM_AT(x, i + k * NORM_LANE) - mean);
+                b[k] += p * (VEC_AT(x, i + k * LANES) - mean);
             }
-        for (; i < end; i += NORM_LANE) {
-            a[0] += NORM_AT(g, i);
-            b[0] += NORM_AT(g, i) * (NORM_AT(x, i) - mean);
+        for (; i < end; i += LANES) {
+            a[0] += VEC_AT(g, i);
+            b[0] += VEC_AT(g, i) * (VEC_AT(x, i) - mean);
         }
         sums[0] += lane_sum(a);
         sums[1] += lane_sum(b);
@@ -97,9 +87,9 @@ static void norm_dots(const float *g, const float *x, float mean, int64_t n, dou
 #define ONE_WEIGHTED(at, k)                                                                                            \
     do {                                                                                                               \
         const int64_t j = (at);                                                                                        \
-        const norm_lane p = NORM_AT(g, j), pz = p * ((NORM_AT(x, j) - mean) * scale), weight = NORM_AT(w, j);          \
-        *(norm_lane *)(gw + j) += pz;                                                                                  \
-        *(norm_lane *)(gb + j) += p;                                                                                   \
+        const vec p = VEC_AT(g, j), pz = p * ((VEC_AT(x, j) - mean) * scale), weight = VEC_AT(w, j);                   \
+        *(vec_in_memory *)(gw + j) += pz;                                                                              \
+        *(vec_in_memory *)(gb + j) += p;                                                                               \
         a[k] += p * weight;                                                                                            \
         b[k] += pz * weight;                                                                                           \
     } while (0)
@@ -108,10 +98,10 @@ static void norm_dots_weighted(const float *g, const float *x, const float *w, f
                                float *gw, float *gb, double *sums) {
     int64_t i = 0;
     FOR_BLOCKS {
-        norm_lane a[PARTS] = {{0}}, b[PARTS] = {{0}};
+        vec a[PARTS] = {{0}}, b[PARTS] = {{0}};
         for (; i + 32 <= end; i += 32)
-            EACH_PART ONE_WEIGHTED(i + k * NORM_LANE, k);
-        for (; i < end; i += NORM_LANE)
+            EACH_PART ONE_WEIGHTED(i + k * LANES, k);
+        for (; i < end; i += LANES)
             ONE_WEIGHTED(i, 0);
         sums[0] += lane_sum(a);
         sums[1] += lane_sum(b);
@@ -155,10 +145,10 @@ static void norm_grad(float *out, const float *g, const float *x, const float *w
 
 #define COLUMN_ROWS 64
 
-#define SIDE (16 / NORM_LANE) /* registers of 16 columns */
+#define SIDE (16 / LANES) /* registers of 16 columns */
 #define EACH_SIDE PRAGMA_(GCC unroll 4) for (int k = 0; k < SIDE; k++)
 
-static inline void column_add(double *to, const norm_lane *sums, int64_t skip) {
+static inline void column_add(double *to, const vec *sums, int64_t skip) {
     float x[16];
     memcpy(x, sums, sizeof x);
     for (int64_t j = skip; j < 16; j++)
@@ -180,15 +170,15 @@ static void norm_columns_sum(const float *x, int64_t pitch, int64_t rows, int64_
         return;
     }
     FOR_COLUMNS {
-        norm_lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
+        vec a[SIDE] = {{0}}, b[SIDE] = {{0}};
         int64_t i = r;
         for (; i + 2 <= end; i += 2)
             EACH_SIDE {
-                a[k] += NORM_AT(x, i * pitch + c + k * NORM_LANE);
-                b[k] += NORM_AT(x, (i + 1) * pitch + c + k * NORM_LANE);
+                a[k] += VEC_AT(x, i * pitch + c + k * LANES);
+                b[k] += VEC_AT(x, (i + 1) * pitch + c + k * LANES);
             }
         for (; i < end; i++)
-            EACH_SIDE a[k] += NORM_AT(x, i * pitch + c + k * NORM_LANE);
+            EACH_SIDE a[k] += VEC_AT(x, i * pitch + c + k * LANES);
         EACH_SIDE a[k] += b[k];
         column_add(sums + c, a, skip);
     }
@@ -204,18 +194,18 @@ static void norm_columns_squares(const float *x, int64_t pitch, int64_t rows, in
         return;
     }
     FOR_COLUMNS {
-        norm_lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
+        vec a[SIDE] = {{0}}, b[SIDE] = {{0}};
         int64_t i = r;
         for (; i + 2 <= end; i += 2)
             EACH_SIDE {
-                const norm_lane m = NORM_AT(mean, c + k * NORM_LANE), p = NORM_AT(x, i * pitch + c + k * NORM_LANE) - m;
-                const norm_lane q = NORM_AT(x, (i + 1) * pitch + c + k * NORM_LANE) - m;
+                const vec m = VEC_AT(mean, c + k * LANES), p = VEC_AT(x, i * pitch + c + k * LANES) - m;
+                const vec q = VEC_AT(x, (i + 1) * pitch + c + k * LANES) - m;
                 a[k] += p * p;
                 b[k] += q * q;
             }
         for (; i < end; i++)
             EACH_SIDE {
-                const norm_lane p = NORM_AT(x, i * pitch + c + k * NORM_LANE) - NORM_AT(mean, c + k * NORM_LANE);
+                const vec p = VEC_AT(x, i * pitch + c + k * LANES) - VEC_AT(mean, c + k * LANES);
                 a[k] += p * p;
             }
         EACH_SIDE a[k] += b[k];
@@ -233,12 +223,12 @@ static void norm_columns_dots(const float *g, int64_t g_pitch, const float *x, i
         return;
     }
     FOR_COLUMNS {
-        norm_lane a[SIDE] = {{0}}, b[SIDE] = {{0}};
+        vec a[SIDE] = {{0}}, b[SIDE] = {{0}};
         for (int64_t i = r; i < end; i++)
             EACH_SIDE {
-                const norm_lane p = NORM_AT(g, i * g_pitch + c + k * NORM_LANE);
+                const vec p = VEC_AT(g, i * g_pitch + c + k * LANES);
                 a[k] += p;
-                b[k] += p * (NORM_AT(x, i * pitch + c + k * NORM_LANE) - NORM_AT(mean, c + k * NORM_LANE));
+                b[k] += p * (VEC_AT(x, i * pitch + c + k * LANES) - VEC_AT(mean, c + k * LANES));
             }
         column_add(sums + c, a, skip);
         column_add(dots + c, b, skip);

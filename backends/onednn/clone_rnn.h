@@ -2,63 +2,34 @@
 /* Part of clone.c: recurrent layers: a product with a packed weight, and the cells, forwards and backwards. */
 
 /* Tiles of c: PANEL columns, two vectors, of up to RNN_TILE_ROWS rows, all in registers. */
-#if defined(__AVX512F__)
-typedef __m512 rnn_lanes;
-#define RNN_LANES 16
+#if VEC_BYTES == 64
 #define RNN_TILE_ROWS 8
-#define RNN_OF(x) _mm512_set1_ps(x)
-#define RNN_LOAD(p) _mm512_loadu_ps(p)
-#define RNN_STORE(p, x) _mm512_storeu_ps(p, x)
-#define RNN_MULADD(a, b, c) _mm512_fmadd_ps(a, b, c)
-#elif defined(__AVX2__)
-typedef __m256 rnn_lanes;
-#define RNN_LANES 8
-#define RNN_TILE_ROWS 6
-#define RNN_OF(x) _mm256_set1_ps(x)
-#define RNN_LOAD(p) _mm256_loadu_ps(p)
-#define RNN_STORE(p, x) _mm256_storeu_ps(p, x)
-#define RNN_MULADD(a, b, c) _mm256_fmadd_ps(a, b, c)
 #else
-typedef float rnn_lanes __attribute__((vector_size(16)));
-#define RNN_LANES 4
 #define RNN_TILE_ROWS 6
-#define RNN_OF(x) ((rnn_lanes){x, x, x, x})
-static inline rnn_lanes rnn_load(const float *p) {
-    rnn_lanes x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-static inline void rnn_store(float *p, rnn_lanes x) {
-    memcpy(p, &x, sizeof x);
-}
-#define RNN_LOAD(p) rnn_load(p)
-#define RNN_STORE(p, x) rnn_store(p, x)
-#define RNN_MULADD(a, b, c) ((a) * (b) + (c))
 #endif
-#define PANEL (2 * RNN_LANES)
+#define PANEL (2 * LANES)
 
 /* c (rows, panels PANEL) += a (rows, k) packed, for numbers of rows and panels that are known when this is compiled:
  * two sums a row and panel, at least eight to keep the units for multiplication busy, and all of them in registers. */
 static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *packed, int64_t k,
                                                        int64_t ldc, int64_t lda, const int rows, const int panels) {
-    rnn_lanes sum[2 * RNN_TILE_ROWS];
+    vec sum[2 * RNN_TILE_ROWS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (int j = 0; j < 2 * panels; j++)
-            sum[r * 2 * panels + j] = RNN_LOAD(c + r * ldc + j * RNN_LANES);
+            sum[r * 2 * panels + j] = vec_load(c + r * ldc + j * LANES);
     }
     for (int64_t p = 0; p < k; p++, packed += PANEL) {
 #pragma GCC unroll 8
         for (int j = 0; j < panels; j++) {
-            const rnn_lanes left = RNN_LOAD(packed + j * k * PANEL),
-                            right = RNN_LOAD(packed + j * k * PANEL + RNN_LANES);
+            const vec left = vec_load(packed + j * k * PANEL), right = vec_load(packed + j * k * PANEL + LANES);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
-                const rnn_lanes x = RNN_OF(a[r * lda + p]);
-                rnn_lanes *both = sum + r * 2 * panels + 2 * j;
-                both[0] = RNN_MULADD(x, left, both[0]);
-                both[1] = RNN_MULADD(x, right, both[1]);
+                const vec x = vec_all(a[r * lda + p]);
+                vec *both = sum + r * 2 * panels + 2 * j;
+                both[0] = VEC_MULADD(x, left, both[0]);
+                both[1] = VEC_MULADD(x, right, both[1]);
             }
         }
     }
@@ -66,7 +37,7 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
         for (int j = 0; j < 2 * panels; j++)
-            RNN_STORE(c + r * ldc + j * RNN_LANES, sum[r * 2 * panels + j]);
+            vec_store(c + r * ldc + j * LANES, sum[r * 2 * panels + j]);
     }
 }
 

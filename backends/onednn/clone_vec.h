@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part of clone.c: one register of floats, for loops whose sums must stay in registers. */
+/* Part of clone.c: one register of floats, for loops whose sums must stay in registers: vectors that are wider than
+ * these the compiler keeps in memory. */
 
 #if defined(__AVX512F__)
 #define VEC_BYTES 64
@@ -14,6 +15,7 @@ typedef float vec __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t veci __attribute__((vector_size(VEC_BYTES)));
 typedef float vec_in_memory __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
+#define VEC_AT(p, i) (*(const vec_in_memory *)((p) + (i)))
 static inline vec vec_load(const float *x) {
     return *(const vec_in_memory *)x;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part of clone.c: POOL_WIDTH floats as one value, for loops whose elements lie in pairs, which the compiler makes no
- * vectors of where they are short. Arithmetic and comparisons are C's own. */
+/* Part of clone.c, for pooling: POOL_WIDTH floats as one value, for loops whose elements lie in pairs, which the
+ * compiler makes no vectors of where they are short. Arithmetic and comparisons are C's own. */
 
 #ifdef __AVX__
 #define POOL_WIDTH 8
