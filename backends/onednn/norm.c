@@ -111,12 +111,14 @@ static int groups_follow(const od_norm_task *self) {
 }
 
 /* Columns: one normalized dimension, and one or two others, of which the elements of the inner one lie next to each
- * other in x; or two, of which the inner one is the columns of a group. Weight varies along the columns (or there is
- * none), and not down. */
+ * other in x; or two, of which the inner one is the columns of a group. Weight does not vary down, and its gradients
+ * are one number for each column. */
 static int is_columns(const od_norm_task *self) {
     const od_space *along = &self->along, *kept = &self->kept;
-    const int last = kept->ndim - 1;
+    const int last = kept->ndim - 1, affine_grad = self->operand[NORM_GW] || self->operand[NORM_GB];
     if (along->ndim > 2 || kept->ndim > 2 || kept->shape[last] == 1 || along->stride[NORM_AFFINE][0] != 0)
+        return 0;
+    if (affine_grad && (along->ndim == 2 ? along->stride[NORM_AFFINE][1] : kept->stride[NORM_AFFINE][last]) == 0)
         return 0;
     if (along->ndim == 2)
         return groups_follow(self);

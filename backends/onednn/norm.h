@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /*
  * Normalizations, both directions, as one of two pictures:
  *   rows     what is normalized together is a row of `lines` lines of `length` elements next to each other: layer,
- * group, instance, RMS norm, batch norm of (N, C, H, W) as it stands columns  channels are next to each other and each
- * is normalized down its column: batch norm of channels-last memory
+ *            group, instance, RMS norm, batch norm of (N, C, H, W) as it stands
+ *   columns  channels are next to each other and each is normalized down its column: batch norm of channels-last memory
  */
+/* clang-format on */
 #ifndef RUSHLIGHT_BACKENDS_ONEDNN_NORM_H
 #define RUSHLIGHT_BACKENDS_ONEDNN_NORM_H
 
@@ -15,9 +17,8 @@
  * The last one is no memory: it tells along which dimensions weight and bias vary. */
 enum { NORM_X, NORM_Y, NORM_G, NORM_W, NORM_B, NORM_MEAN, NORM_VAR, NORM_GW, NORM_GB, NORM_AFFINE, NORM_OPERANDS };
 
-#define NORM_PART                                                                                                      \
-    16384                /* elements of a row, or of some columns, that are worked on at a time: they fit the L2 cache \
-                          */
+/* Elements of a row, or of some columns, that are worked on at a time: they fit the L2 cache. */
+#define NORM_PART 16384
 #define NORM_COLUMNS 256 /* columns whose sums are gathered, or joined, at a time */
 
 typedef struct od_norm_task {
@@ -39,10 +40,6 @@ rl_status od_norm_columns(od_norm_task *self);
 
 static inline char *od_norm_at(const od_norm_task *self, int k) {
     return od_address(self->operand[k]);
-}
-/* Whether elements of operand k that are `stride` bytes apart are packed floats. */
-static inline int od_norm_is_packed(const od_norm_task *self, int k, int64_t stride, int64_t count) {
-    return self->bytes[k] == 4 && (stride == 4 || count == 1);
 }
 /* Room in one piece of scratch memory: gives where it begins, a multiple of 64. */
 static inline size_t od_norm_take(size_t *total, int64_t bytes) {
