@@ -3,6 +3,7 @@
 #include "backend.h"
 
 #include <oneapi/dnnl/dnnl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,31 @@ static uint64_t most_bytes = (uint64_t)1 << 47; /* of a buffer: more than this c
 
 /* Life ----------------------------------------------------------------------------------------------------------- */
 
+/*
+ * Locks of the library's that another thread holds when the process forks would stay locked in the child. They are
+ * taken while primitives are made, which is done under the locks of these tables: a fork waits for those.
+ */
+static od_prepared_table *const tables[] = {&od_convs, &od_weights, &od_gemms};
+enum { TABLES = sizeof tables / sizeof *tables };
+static void before_fork(void) {
+    for (int i = 0; i < TABLES; i++)
+        od_prepared_hold(tables[i]);
+}
+static void after_fork_in_parent(void) {
+    for (int i = TABLES - 1; i >= 0; i--)
+        od_prepared_release(tables[i]);
+}
+static void after_fork_in_child(void) {
+    for (int i = 0; i < TABLES; i++)
+        od_prepared_forked(tables[i]);
+}
+static void watch_forks(void) { /* for good: this library stays loaded */
+    (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 static rl_status init(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, watch_forks);
     const char *reason = NULL;
     od_chosen = od_pick_kernels(&reason);
     if (od_chosen == NULL)
@@ -59,16 +84,14 @@ static rl_status init(void) {
 
 static void shutdown(void) {
     od_plans_shutdown();
-    od_prepared_clear(&od_convs);
-    od_prepared_clear(&od_weights);
+    for (int i = 0; i < TABLES; i++)
+        od_prepared_clear(tables[i]);
     od_library_shutdown();
 }
 
 static rl_status after_fork(void) {
     od_stay_alone();
     od_plans_forked();
-    od_prepared_forked(&od_convs);
-    od_prepared_forked(&od_weights);
     od_library_forked();
     return RL_OK;
 }

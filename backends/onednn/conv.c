@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fused rows: convolution and its two gradients, by oneDNN's primitives for channels innermost. Activations that lie so
- * are worked on where they are; others are copied, a few images at a time, while they are in the cache.
+ * are worked on where they are; others are copied before it and after it, a part at a time.
  *
  * Work is cut by shape alone: into parts of some images, or, of few images, of some rows of the output. The gradient of
  * the weight is summed over a fixed number of parts, which are added in their order.
@@ -141,18 +141,28 @@ static void run_part(void *context, int thread, int64_t number) {
 
 /* Parts ------------------------------------------------------------------------------------------------------------ */
 
+static const rl_operand *weight_of(const conv_call *self) {
+    return self->kind == OD_CONV_GRAD_WEIGHT ? &self->args->out : &self->args->b;
+}
+
 /* Whether the weight's elements fill one run of memory, in whatever order. */
 static int weight_is_dense(const rl_conv_args *g, const rl_operand *w) {
     const int64_t shape[5] = {g->out_channels, g->in_channels / g->groups, g->kernel[0], g->kernel[1], g->kernel[2]};
-    int64_t last = 0, count = 1;
+    int64_t run = 1, left = 0;
     assert(g->spatial >= 1 && g->spatial <= 3);
-    for (int64_t d = 0; d < g->spatial + 2; d++) {
-        if (w->stride[d] <= 0 && shape[d] > 1)
-            return 0;
-        last += (shape[d] - 1) * w->stride[d];
-        count *= shape[d];
-    }
-    return last + 1 == count;
+    for (int64_t d = 0; d < g->spatial + 2; d++)
+        left += shape[d] > 1;
+    for (int64_t d = 0; d < g->spatial + 2; d++) /* each dimension goes on where a smaller one ended */
+        if (shape[d] > 1 && w->stride[d] == run) {
+            run *= shape[d];
+            left--;
+            d = -1;
+        }
+    return left == 0;
+}
+/* The weight goes through packed floats before it is reordered, or after. */
+static int packs_weight(const conv_call *self) {
+    return self->dtype != RL_F32 || !weight_is_dense(self->args, weight_of(self));
 }
 
 static od_conv_key key_of(const conv_call *self, int64_t images) {
@@ -172,33 +182,34 @@ static od_conv_key key_of(const conv_call *self, int64_t images) {
         k.padding[d] = g->padding[d];
         k.dilation[d] = g->dilation[d];
     }
-    const rl_operand *w = self->kind == OD_CONV_GRAD_WEIGHT ? &g->out : &g->b;
+    const rl_operand *w = weight_of(self);
     int64_t run = 1;
-    const int as_is = self->dtype == RL_F32 || weight_is_dense(g, w);
-    for (int64_t d = g->spatial + 1; d >= 0; d--) { /* half floats are packed as floats first: move_weight */
-        k.weight_stride[d] = as_is ? w->stride[d] : run;
+    const int dense = weight_is_dense(g, w);
+    for (int64_t d = g->spatial + 1; d >= 0; d--) { /* see move_weight */
+        k.weight_stride[d] = dense ? w->stride[d] : run;
         run *= d >= 2 ? g->kernel[d - 2] : g->in_channels / g->groups;
     }
     return k;
 }
 
 /* Takes the primitive of a key, or finds it among those that the call has already. */
-static od_conv *conv_for(conv_call *self, const od_conv_key *key) {
+static rl_status conv_for(conv_call *self, const od_conv_key *key, od_conv **out) {
     for (int i = 0; i < self->n_convs; i++)
-        if (memcmp(&self->convs[i]->key, key, sizeof *key) == 0)
-            return self->convs[i];
-    od_conv *taken = od_conv_take(key);
-    if (taken != NULL)
-        self->convs[self->n_convs++] = taken;
-    return taken;
+        if (memcmp(&self->convs[i]->key, key, sizeof *key) == 0) {
+            *out = self->convs[i];
+            return RL_OK;
+        }
+    const rl_status status = od_conv_take(key, out);
+    if (status == RL_OK)
+        self->convs[self->n_convs++] = *out;
+    return status;
 }
 
 static rl_status add_part(conv_call *self, const od_conv_key *key, part p) {
-    p.conv = conv_for(self, key);
-    if (p.conv == NULL)
-        return RL_INTERNAL; /* said already */
-    self->parts[self->n_parts++] = p;
-    return RL_OK;
+    const rl_status status = conv_for(self, key, &p.conv);
+    if (status == RL_OK)
+        self->parts[self->n_parts++] = p;
+    return status;
 }
 
 static rl_status cut_images(conv_call *self, int64_t most) {
@@ -211,23 +222,40 @@ static rl_status cut_images(conv_call *self, int64_t most) {
     return status;
 }
 
+/* The rows of the input that the windows of output rows [row, row + rows) reach; 0 where they see padding alone.
+ * *out_from is the first, *out_padding how many rows the windows begin before it. */
+static int64_t rows_seen(const rl_conv_args *g, int64_t row, int64_t rows, int64_t *out_from, int64_t *out_padding) {
+    const int64_t first = row * g->stride[0] - g->padding[0];
+    const int64_t end = first + (rows - 1) * g->stride[0] + (g->kernel[0] - 1) * g->dilation[0] + 1;
+    *out_from = first < 0 ? 0 : first;
+    *out_padding = *out_from - first;
+    return od_at_most(end, g->in_size[0]) - *out_from;
+}
+static int64_t rows_of_block(const rl_conv_args *g, int64_t blocks) {
+    return od_parts(g->out_size[0], blocks);
+}
+/* A block that sees no input is no convolution for the library. */
+static int all_see_input(const rl_conv_args *g, int64_t blocks) {
+    const int64_t rows = rows_of_block(g, blocks);
+    int64_t from, padding;
+    for (int64_t row = 0; row < g->out_size[0]; row += rows)
+        if (rows_seen(g, row, od_at_most(rows, g->out_size[0] - row), &from, &padding) < 1)
+            return 0;
+    return 1;
+}
+
 /* One image at a time, its output rows in blocks; a block sees the rows of the input that its windows reach. */
 static rl_status cut_rows(conv_call *self, int64_t blocks) {
     const rl_conv_args *g = self->args;
-    const int64_t rows = (g->out_size[0] + blocks - 1) / blocks;
+    const int64_t rows = rows_of_block(g, blocks);
     rl_status status = RL_OK;
     for (int64_t n = 0; n < g->batch; n++)
         for (int64_t row = 0; row < g->out_size[0] && status == RL_OK; row += rows) {
             od_conv_key key = key_of(self, 1);
-            const int64_t first = row * g->stride[0] - g->padding[0];
+            part p = {.image = n, .images = 1, .row = row};
             key.out_size[0] = od_at_most(rows, g->out_size[0] - row);
-            const int64_t end = first + (key.out_size[0] - 1) * g->stride[0] + (g->kernel[0] - 1) * g->dilation[0] + 1;
-            const int64_t from = first < 0 ? 0 : od_at_most(first, g->in_size[0]);
-            key.padding[0] = from - first;
-            key.in_size[0] = od_at_most(end, g->in_size[0]) - from;
-            if (key.in_size[0] < 1) /* all padding */
-                return od_host->fail(RL_INTERNAL, "onednn: a block of rows sees no input");
-            status = add_part(self, &key, (part){.image = n, .images = 1, .row = row, .in_row = from});
+            key.in_size[0] = rows_seen(g, row, key.out_size[0], &p.in_row, &key.padding[0]);
+            status = add_part(self, &key, p);
         }
     return status;
 }
@@ -239,15 +267,19 @@ static double work_of(const rl_conv_args *g) {
     return work;
 }
 
+static int is_small(const rl_conv_args *g) {
+    return work_of(g) <= OD_CONV_SMALL && g->dtype == RL_F32;
+}
+
 static rl_status cut(conv_call *self, double work) {
     const rl_conv_args *g = self->args;
     int64_t most = self->kind == OD_CONV_GRAD_WEIGHT ? SUM_PARTS : MOST_PARTS;
     const int64_t worth = work / PART_WORK < (double)most ? (int64_t)(work / PART_WORK) + 1 : most;
     most = od_at_most(most, worth);
-    /* Rows only where each block's windows lie within the input somewhere. */
-    if (self->kind == OD_CONV_FORWARD && g->batch <= 2 && most > 1 && g->padding[0] < g->out_size[0] &&
-        g->out_size[0] >= 4 * most && g->in_size[0] >= g->kernel[0] * g->dilation[0] + g->padding[0])
-        return cut_rows(self, od_at_most(4, most));
+    const int64_t blocks = od_at_most(4, most);
+    if (self->kind == OD_CONV_FORWARD && g->batch <= 2 && most > 1 && g->out_size[0] >= 4 * most &&
+        all_see_input(g, blocks))
+        return cut_rows(self, blocks);
     return cut_images(self, most);
 }
 
@@ -260,7 +292,7 @@ static int64_t weight_count(const rl_conv_args *g) {
     return count;
 }
 
-/* Half floats as packed floats, or back; a dense weight keeps its order, others become row-major (see key_of). */
+/* As packed floats, or back: a dense weight keeps its order, others become row-major (see key_of). */
 static void move_weight(const conv_call *self, const rl_operand *w, float *packed, int out) {
     const rl_conv_args *g = self->args;
     const int64_t bytes = od_dtype_bytes(self->dtype), count = weight_count(g);
@@ -279,17 +311,17 @@ static void move_weight(const conv_call *self, const rl_operand *w, float *packe
 }
 
 static size_t plain_weight_bytes(const conv_call *self) {
-    return self->dtype == RL_F32 ? 0 : od_lines((size_t)weight_count(self->args) * sizeof(float));
+    return !packs_weight(self) ? 0 : od_lines((size_t)weight_count(self->args) * sizeof(float));
 }
 
 static rl_status bring_weight(conv_call *self, char *packed) {
     const rl_operand *w = &self->args->b;
     char *plain = od_address(w);
-    if (self->dtype != RL_F32) {
+    if (packs_weight(self)) {
         move_weight(self, w, (float *)(void *)packed, 0);
         plain = packed;
     }
-    return od_conv_reorder(self->convs[0], plain, self->weight, 1);
+    return od_conv_reorder(self->convs[0], plain, self->weight);
 }
 
 static rl_status take_weight(conv_call *self, char *packed) {
@@ -301,9 +333,9 @@ static rl_status take_weight(conv_call *self, char *packed) {
         for (int64_t i = 0; i < count; i++)
             sum[i] += more[i];
     }
-    const rl_status status =
-        od_conv_reorder(self->convs[0], self->dtype == RL_F32 ? od_address(w) : packed, self->weight, 1);
-    if (status == RL_OK && self->dtype != RL_F32)
+    const int packs = packs_weight(self);
+    const rl_status status = od_conv_reorder(self->convs[0], packs ? packed : od_address(w), self->weight);
+    if (status == RL_OK && packs)
         move_weight(self, w, (float *)(void *)packed, 1);
     return status;
 }
@@ -375,7 +407,7 @@ static int one_weight(const conv_call *self) {
 
 static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
     const double work = work_of(args);
-    if (work <= OD_CONV_SMALL && args->dtype == RL_F32) {
+    if (is_small(args)) {
         od_conv_small(args, kind);
         return RL_OK;
     }
@@ -418,27 +450,39 @@ rl_status od_conv_grad_weight(rl_backend_stream *stream, const void *args) {
     return run(args, OD_CONV_GRAD_WEIGHT);
 }
 
-static int supports(const void *what, const char **out_reason) {
+/* What the library calls a convolution has as many outputs as fit; fewer leave a whole step of the input unseen. */
+static int all_is_seen(const rl_conv_args *g) {
+    for (int64_t d = 0; d < g->spatial; d++) {
+        const int64_t reach = (g->out_size[d] - 1) * g->stride[d] + (g->kernel[d] - 1) * g->dilation[d] + 1;
+        if (g->in_size[d] + g->padding[d] - reach >= g->stride[d])
+            return 0;
+    }
+    return 1;
+}
+
+static int supports(const void *what, int forward, const char **out_reason) {
     const rl_conv_args *args = what;
     if (args->dtype != RL_F32 && args->dtype != RL_F16 && args->dtype != RL_BF16)
         *out_reason = "convolution is for float32, float16 and bfloat16";
-    else if (args->activation != RL_ACTIVATION_NONE && args->activation != RL_ACTIVATION_RELU)
-        *out_reason = "no other activation than relu is part of it";
-    else if (args->in_channels == 0 || args->out_channels == 0)
-        *out_reason = "there are no channels";
+    else if (args->activation != RL_ACTIVATION_NONE && (args->activation != RL_ACTIVATION_RELU || !forward))
+        *out_reason = "no other activation than relu is part of it, and of the gradients none";
+    else if (args->in_channels == 0 || args->out_channels == 0 || args->batch == 0)
+        *out_reason = "there are no channels, or no images";
+    else if (!is_small(args) && !all_is_seen(args))
+        *out_reason = "more outputs would fit into the input";
     else
         return 1;
     return 0;
 }
 int od_supports_conv_forward(rl_backend_device *device, const void *args, const char **out_reason) {
     (void)device;
-    return supports(args, out_reason);
+    return supports(args, 1, out_reason);
 }
 int od_supports_conv_grad_input(rl_backend_device *device, const void *args, const char **out_reason) {
     (void)device;
-    return supports(args, out_reason);
+    return supports(args, 0, out_reason);
 }
 int od_supports_conv_grad_weight(rl_backend_device *device, const void *args, const char **out_reason) {
     (void)device;
-    return supports(args, out_reason);
+    return supports(args, 0, out_reason);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conv_primitive.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "library.h"
@@ -9,22 +10,20 @@ static rl_status make(od_prepared *entry);
 static void drop(od_prepared *entry);
 od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, 0, make, drop);
 
-static dnnl_memory_desc_t describe(int64_t spatial, int64_t batch, int64_t channels, const int64_t *size) {
+static dnnl_status_t describe(int64_t spatial, int64_t batch, int64_t channels, const int64_t *size,
+                              dnnl_memory_desc_t *out) {
     static const dnnl_format_tag_t tags[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};
     dnnl_dims_t dims = {batch, channels};
-    dnnl_memory_desc_t desc = NULL;
     for (int64_t d = 0; d < spatial; d++)
         dims[d + 2] = size[d];
-    return dnnl_memory_desc_create_with_tag(&desc, (int)spatial + 2, dims, dnnl_f32, tags[spatial - 1]) == dnnl_success
-               ? desc
-               : NULL;
+    return dnnl_memory_desc_create_with_tag(out, (int)spatial + 2, dims, dnnl_f32, tags[spatial - 1]);
 }
 
-/* (outputs, inputs, kernel ...), or with groups before it; strides NULL: in whatever order the primitive likes. */
-static dnnl_memory_desc_t describe_weight(const od_conv_key *k, const int64_t *stride) {
+/* (outputs, inputs, kernel ...), or with groups before it: as it lies in memory, or in whatever order the primitive
+ * likes. */
+static dnnl_status_t describe_weight(const od_conv_key *k, int as_it_lies, dnnl_memory_desc_t *out) {
     dnnl_dims_t dims, strides;
     int n = 0;
-    dnnl_memory_desc_t desc = NULL;
     if (k->groups > 1) {
         strides[n] = k->out_channels / k->groups * k->weight_stride[0];
         dims[n++] = k->groups;
@@ -35,10 +34,8 @@ static dnnl_memory_desc_t describe_weight(const od_conv_key *k, const int64_t *s
         strides[n] = k->weight_stride[d];
         dims[n++] = shape[d];
     }
-    const dnnl_status_t status = stride
-                                     ? dnnl_memory_desc_create_with_strides(&desc, n, dims, dnnl_f32, strides)
-                                     : dnnl_memory_desc_create_with_tag(&desc, n, dims, dnnl_f32, dnnl_format_tag_any);
-    return status == dnnl_success ? desc : NULL;
+    return as_it_lies ? dnnl_memory_desc_create_with_strides(out, n, dims, dnnl_f32, strides)
+                      : dnnl_memory_desc_create_with_tag(out, n, dims, dnnl_f32, dnnl_format_tag_any);
 }
 
 /* As oneDNN counts: dilation from 0, padding behind is what the windows reach over the end. */
@@ -105,13 +102,12 @@ static void make_launcher(od_conv *self) {
 
 /* The way of the weight to the primitive or from it. */
 static dnnl_status_t make_reorder(od_conv *self) {
-    self->plain = describe_weight(&self->key, self->key.weight_stride);
-    if (self->plain == NULL)
-        return dnnl_out_of_memory;
+    dnnl_status_t status = describe_weight(&self->key, 1, &self->plain);
+    if (status != dnnl_success)
+        return status;
     const int back = self->key.kind == OD_CONV_GRAD_WEIGHT;
     const const_dnnl_memory_desc_t from = back ? self->weight : self->plain, to = back ? self->plain : self->weight;
-    dnnl_status_t status =
-        dnnl_reorder_primitive_desc_create(&self->reorder_description, from, od_engine(), to, od_engine(), NULL);
+    status = dnnl_reorder_primitive_desc_create(&self->reorder_description, from, od_engine(), to, od_engine(), NULL);
     if (status == dnnl_success)
         status = dnnl_primitive_create(&self->reorder, self->reorder_description);
     self->bring.primitive = self->reorder;
@@ -120,20 +116,39 @@ static dnnl_status_t make_reorder(od_conv *self) {
     return status;
 }
 
+static rl_status fail(const od_conv_key *k, dnnl_status_t status) {
+    static const char *const names[] = {"conv", "conv_grad_input", "conv_grad_weight"};
+    char in[64] = "", kernel[64] = "";
+    int a = 0, b = 0;
+    for (int64_t d = 0; d < k->spatial; d++) {
+        a += snprintf(in + a, sizeof in - (size_t)a, ", %lld", (long long)k->in_size[d]);
+        b += snprintf(kernel + b, sizeof kernel - (size_t)b, ", %lld", (long long)k->kernel[d]);
+    }
+    return od_host->fail(status == dnnl_out_of_memory ? RL_OUT_OF_MEMORY : RL_INTERNAL,
+                         "onednn: %s of input (%lld, %lld%s) and weight (%lld, %lld%s): %s", names[k->kind],
+                         (long long)k->batch, (long long)k->in_channels, in, (long long)k->out_channels,
+                         (long long)(k->in_channels / k->groups), kernel,
+                         status == dnnl_out_of_memory ? "no memory for its primitive" : "oneDNN has no primitive");
+}
+
 static rl_status make(od_prepared *entry) {
     od_conv *self = (od_conv *)(void *)entry;
     const od_conv_key *k = &self->key;
-    dnnl_memory_desc_t src = describe(k->spatial, k->batch, k->in_channels, k->in_size),
-                       dst = describe(k->spatial, k->batch, k->out_channels, k->out_size),
-                       weight = describe_weight(k, NULL), bias = NULL;
+    dnnl_memory_desc_t src = NULL, dst = NULL, weight = NULL, bias = NULL;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(&attr);
+    if (status == dnnl_success)
+        status = describe(k->spatial, k->batch, k->in_channels, k->in_size, &src);
+    if (status == dnnl_success)
+        status = describe(k->spatial, k->batch, k->out_channels, k->out_size, &dst);
+    if (status == dnnl_success)
+        status = describe_weight(k, 0, &weight);
     if (k->has_bias && status == dnnl_success)
         status = dnnl_memory_desc_create_with_tag(&bias, 1, (dnnl_dims_t){k->out_channels}, dnnl_f32, dnnl_a);
     if (status == dnnl_success) /* scratch of our own: the library's belongs to the thread that made the primitive */
         status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     const od_library_state saved = od_library_begin(); /* it is going to run on one thread */
-    if (status == dnnl_success && (src == NULL || dst == NULL || weight == NULL || od_engine() == NULL))
+    if (status == dnnl_success && od_engine() == NULL)
         status = dnnl_out_of_memory;
     if (status == dnnl_success)
         status = make_primitive(self, src, weight, bias, dst, attr);
@@ -146,10 +161,7 @@ static rl_status make(od_prepared *entry) {
     const dnnl_memory_desc_t all[] = {src, dst, weight, bias};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         (void)dnnl_memory_desc_destroy(all[i]);
-    return status == dnnl_success ? RL_OK
-           : status == dnnl_out_of_memory
-               ? od_host->fail(RL_OUT_OF_MEMORY, "onednn: no memory for a convolution")
-               : od_host->fail(RL_INTERNAL, "onednn: oneDNN made no convolution: %d", status);
+    return status == dnnl_success ? RL_OK : fail(k, status);
 }
 
 static void drop(od_prepared *entry) {
@@ -170,11 +182,11 @@ size_t od_conv_scratch_bytes(const od_conv *self) {
     return dnnl_memory_desc_get_size(self->scratch);
 }
 
-rl_status od_conv_reorder(od_conv *self, void *plain, void *ordered, int threads) {
+rl_status od_conv_reorder(od_conv *self, void *plain, void *ordered) {
     const int back = self->key.kind == OD_CONV_GRAD_WEIGHT;
-    return od_launcher_run(&self->bring, (void *const[]){back ? ordered : plain, back ? plain : ordered}, threads);
+    return od_launcher_run(&self->bring, (void *const[]){back ? ordered : plain, back ? plain : ordered});
 }
 
 rl_status od_conv_run(od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch) {
-    return od_launcher_run(&self->run, (void *const[]){src, weight, dst, scratch, bias}, 1);
+    return od_launcher_run(&self->run, (void *const[]){src, weight, dst, scratch, bias});
 }

@@ -14,7 +14,7 @@ typedef struct od_conv_key { /* no padding bytes; all of them count */
     int32_t kind, has_bias;  /* od_conv_kind */
     int64_t spatial, batch, in_channels, out_channels, groups;
     int64_t in_size[3], out_size[3], kernel[3], stride[3], padding[3], dilation[3];
-    int64_t weight_stride[5]; /* of the weight as it lies in memory, in elements: output, input, kernel */
+    int64_t weight_stride[5]; /* of the weight before it is reordered, in elements: output, input, kernel */
 } od_conv_key;
 
 typedef struct od_conv {
@@ -28,9 +28,12 @@ typedef struct od_conv {
 } od_conv;
 
 extern od_prepared_table od_convs;
-/* The primitive of a key; NULL after host->fail. To be given back. */
-static inline od_conv *od_conv_take(const od_conv_key *key) {
-    return (od_conv *)(void *)od_prepared_take(&od_convs, key);
+/* The primitive of a key, to be given back; NULL where the status is not RL_OK. */
+static inline rl_status od_conv_take(const od_conv_key *key, od_conv **out) {
+    od_prepared *entry;
+    const rl_status status = od_prepared_take(&od_convs, key, &entry);
+    *out = (od_conv *)(void *)entry;
+    return status;
 }
 static inline void od_conv_give(od_conv *self) {
     od_prepared_give(&od_convs, self ? &self->prepared : NULL);
@@ -39,8 +42,8 @@ static inline void od_conv_give(od_conv *self) {
 /* Bytes of the weight in the primitive's order, and of its scratch memory. */
 size_t od_conv_weight_bytes(const od_conv *self);
 size_t od_conv_scratch_bytes(const od_conv *self);
-/* The weight between memory and the primitive's order, on up to `threads` threads. */
-rl_status od_conv_reorder(od_conv *self, void *plain, void *ordered, int threads);
+/* The weight between memory and the primitive's order. */
+rl_status od_conv_reorder(od_conv *self, void *plain, void *ordered);
 /* On the calling thread alone. src and dst are packed with channels innermost; weight is in the primitive's order. */
 rl_status od_conv_run(od_conv *self, void *src, void *weight, void *bias, void *dst, void *scratch);
 

@@ -22,7 +22,25 @@ static rl_status make(od_prepared *entry) {
 static void drop(od_prepared *entry) {
     free(((od_weight *)(void *)entry)->data);
 }
-od_prepared_table od_weights = OD_PREPARED_TABLE(od_weight, od_weight_key, MOST_WEIGHTS, MOST_BYTES, make, drop);
+static void forked(od_prepared *entry) { /* whoever was filling it is not here */
+    od_weight *self = (od_weight *)(void *)entry;
+    int state = BEING_FILLED;
+    (void)atomic_compare_exchange_strong(&self->filled, &state, EMPTY);
+}
+od_prepared_table od_weights = {.entry_bytes = sizeof(od_weight),
+                                .key_bytes = sizeof(od_weight_key),
+                                .most = MOST_WEIGHTS,
+                                .most_bytes = MOST_BYTES,
+                                .make = make,
+                                .drop = drop,
+                                .forked = forked,
+                                .lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Whether an entry has other numbers of the same place in memory: those are gone. */
+static int is_older(const od_prepared *entry, const void *context) {
+    const od_weight_key *key = &((const od_weight *)(const void *)entry)->key, *now = context;
+    return key->buffer == now->buffer && key->offset == now->offset && key->stamp != now->stamp;
+}
 
 /* Whether a weight came before. May forget one, and may, if numbers collide, take one for another: then it is kept one
  * call too early. */
@@ -40,17 +58,24 @@ static int came_before(const od_weight_key *key, const od_conv *conv) {
 
 od_weight *od_weight_take(const od_conv *conv, const rl_operand *weight, uint64_t stamp, rl_dtype dtype,
                           int *out_fill) {
-    const od_weight_key key = {.conv = conv->key,
-                               .stamp = stamp,
-                               .offset = weight->offset,
-                               .bytes = od_conv_weight_bytes(conv),
-                               .dtype = (uint64_t)dtype};
+    od_weight_key key = {.conv = conv->key,
+                         .stamp = stamp,
+                         .buffer = (uint64_t)(uintptr_t)weight->buffer,
+                         .offset = weight->offset,
+                         .bytes = od_conv_weight_bytes(conv),
+                         .dtype = (uint64_t)dtype};
+    for (int64_t d = 0; d < conv->key.spatial + 2; d++)
+        key.stride[d] = weight->stride[d];
     *out_fill = 0;
     if (stamp == 0 || key.bytes > MOST_BYTES / 2)
         return NULL;
     od_weight *self = (od_weight *)(void *)od_prepared_find(&od_weights, &key);
-    if (self == NULL && came_before(&key, conv))
-        self = (od_weight *)(void *)od_prepared_take(&od_weights, &key);
+    if (self == NULL && came_before(&key, conv)) {
+        od_prepared *entry;
+        od_prepared_drop(&od_weights, is_older, &key);
+        (void)od_prepared_take(&od_weights, &key, &entry); /* not to keep it is no error */
+        self = (od_weight *)(void *)entry;
+    }
     if (self == NULL)
         return NULL;
     int state = EMPTY;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Weights of convolutions in their primitive's order, kept from call to call: where the host stamps a weight, and the
- * stamp came before. What is trained changes at each step and is never kept; what is only used is reordered twice.
+ * stamp came before. What changes at each call is never kept; what is only used is reordered twice. Of one place in
+ * memory the newest is kept; what was freed since goes when others need the room.
  */
 #ifndef RUSHLIGHT_BACKENDS_ONEDNN_CONV_WEIGHT_H
 #define RUSHLIGHT_BACKENDS_ONEDNN_CONV_WEIGHT_H
@@ -9,9 +10,11 @@
 #include "conv_primitive.h"
 
 typedef struct od_weight_key { /* no padding bytes; all of them count */
-    od_conv_key conv;          /* the primitive, and how the weight lies in memory */
-    uint64_t stamp, offset;    /* which numbers: rl_conv_args */
-    uint64_t bytes, dtype;     /* in the primitive's order; of the weight in memory */
+    od_conv_key conv;          /* of the primitive */
+    uint64_t stamp;            /* which numbers: rl_conv_args */
+    uint64_t buffer, offset;   /* where they lie, and how */
+    int64_t stride[5];
+    uint64_t bytes, dtype; /* in the primitive's order; of the weight in memory */
 } od_weight_key;
 
 typedef struct od_weight {

@@ -58,14 +58,14 @@ static void run_range(void *context, int thread, int64_t range) {
                                       out->stride[0] * self->bytes, out->stride[1] * self->bytes);
 }
 
-/* The positions of each range, in order. Gives a position whose index is no row, or -1. */
+/* The positions of each range, in order. Gives the first position whose index is no row, or -1. */
 static int64_t sort_positions(embedding *self) {
     int64_t bad = -1, next[MOST_RANGES] = {0};
     for (int64_t i = 0; i < self->args->count; i++) {
         const int64_t row = index_at(self, i);
         if (counts(self, row))
             next[row / self->per_range]++;
-        else if (row != self->args->padding_index || row < 0)
+        else if (bad < 0 && (row != self->args->padding_index || row < 0))
             bad = i;
     }
     for (int64_t r = 0, at = 0; r < self->ranges; r++) {

@@ -64,7 +64,7 @@ static od_launch *launch_make(const od_launcher *of) {
     return good ? self : NULL;
 }
 
-rl_status od_launcher_run(od_launcher *self, void *const *at, int threads) {
+rl_status od_launcher_run(od_launcher *self, void *const *at) {
     od_launch *launch = atomic_exchange_explicit(&self->spare, NULL, memory_order_acquire);
     if (launch == NULL && (launch = launch_make(self)) == NULL)
         return RL_OUT_OF_MEMORY;
@@ -72,8 +72,6 @@ rl_status od_launcher_run(od_launcher *self, void *const *at, int threads) {
     for (int i = 0; i < self->count && good; i++)
         good = dnnl_memory_set_data_handle(launch->args[i].memory, at[i]) == dnnl_success;
     const od_library_state saved = od_library_begin();
-    if (threads > 1)
-        od_library_threads(threads);
     good = good && dnnl_primitive_execute(self->primitive, launch->stream, self->count, launch->args) == dnnl_success &&
            dnnl_stream_wait(launch->stream) == dnnl_success;
     od_library_end(&saved);
@@ -166,7 +164,9 @@ static void drop(od_prepared *entry) {
 }
 
 od_gemm *od_gemm_take(const od_gemm_shape *shape) {
-    od_gemm *found = (od_gemm *)(void *)od_prepared_take(&od_gemms, shape);
+    od_prepared *entry;
+    (void)od_prepared_take(&od_gemms, shape, &entry); /* without memory for it there is another way */
+    od_gemm *found = (od_gemm *)(void *)entry;
     if (found == NULL || found->primitive != NULL)
         return found;
     od_prepared_give(&od_gemms, &found->base);
@@ -182,16 +182,14 @@ size_t od_gemm_scratch(const od_gemm *self) {
 }
 
 rl_status od_gemm_run(od_gemm *self, void *a, void *b, void *c, void *scratch) {
-    return od_launcher_run(&self->launcher, (void *const[]){a, b, c, scratch}, 1);
+    return od_launcher_run(&self->launcher, (void *const[]){a, b, c, scratch});
 }
 
 void od_library_forked(void) {
     engine_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    od_prepared_forked(&od_gemms);
 }
 
 void od_library_shutdown(void) {
-    od_prepared_clear(&od_gemms);
     (void)dnnl_engine_destroy(engine);
     engine = NULL;
 }

@@ -25,8 +25,8 @@ typedef struct od_launcher {
     _Atomic(od_launch *) spare;
 } od_launcher;
 void od_launcher_add(od_launcher *self, int name, const_dnnl_memory_desc_t desc);
-/* Runs it with its arguments at these addresses, on up to `threads` threads, and waits for it. Any thread. */
-rl_status od_launcher_run(od_launcher *self, void *const *at, int threads);
+/* Runs it on the calling thread with its arguments at these addresses. Any thread. */
+rl_status od_launcher_run(od_launcher *self, void *const *at);
 void od_launcher_clear(od_launcher *self);
 
 typedef struct od_gemm_shape { /* c (m, n) = a (m, k) b (k, n); strides in elements, one of each pair is 1 */

@@ -263,7 +263,7 @@ static void run_block(void *context, int thread, int64_t unit) {
     } else {
         loop_block(self->reg, &a, &b, sums, m, n, self->k);
     }
-    finish_block(self, &c, j, m, n);
+    finish_block(self, &to, j, m, n);
     for (int64_t r = 0; r < m && self->buffer_c; r++)
         for (int64_t q = 0; q < n; q += ROW_BLOCK)
             write_row(self, c.base + (r * c.row + q * c.col) * self->bytes,

@@ -89,10 +89,6 @@ od_library_state od_library_begin(void) {
     return saved;
 }
 
-void od_library_threads(int count) {
-    omp_set_num_threads(count);
-}
-
 void od_library_end(const od_library_state *saved) {
     if (omp_get_max_threads() != saved->threads)
         omp_set_num_threads(saved->threads);

@@ -32,8 +32,6 @@ typedef struct od_library_state {
     sigset_t signals;
 } od_library_state;
 od_library_state od_library_begin(void);
-/* Between the two: this many threads after all, for what gives the same bits on any number, such as a copy. */
-void od_library_threads(int count);
 void od_library_end(const od_library_state *saved);
 
 #endif

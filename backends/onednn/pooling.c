@@ -222,17 +222,24 @@ rl_status od_pool_backward(rl_backend_stream *stream, const void *what) {
     return run(&self, &args->window, "pool_backward");
 }
 
-static int takes_floats(uint32_t dtype, const char **out_reason) {
-    if (dtype == RL_F32 || dtype == RL_F64 || dtype == RL_F16 || dtype == RL_BF16)
-        return 1;
+static int takes(uint32_t dtype, const rl_pool_window *w, const char **out_reason) {
     *out_reason = "pooling here is for floats";
-    return 0;
+    if (dtype != RL_F32 && dtype != RL_F64 && dtype != RL_F16 && dtype != RL_BF16)
+        return 0;
+    for (int64_t d = 0; d < w->spatial; d++)
+        if (w->kind == RL_POOL_AVERAGE && w->dilation[d] != 1) {
+            *out_reason = "an average has no dilation";
+            return 0;
+        }
+    return 1;
 }
-int od_supports_pool(rl_backend_device *device, const void *args, const char **out_reason) {
+int od_supports_pool(rl_backend_device *device, const void *what, const char **out_reason) {
+    const rl_pool_args *args = what;
     (void)device;
-    return takes_floats(((const rl_pool_args *)args)->dtype, out_reason);
+    return takes(args->dtype, &args->window, out_reason);
 }
-int od_supports_pool_backward(rl_backend_device *device, const void *args, const char **out_reason) {
+int od_supports_pool_backward(rl_backend_device *device, const void *what, const char **out_reason) {
+    const rl_pool_backward_args *args = what;
     (void)device;
-    return takes_floats(((const rl_pool_backward_args *)args)->dtype, out_reason);
+    return takes(args->dtype, &args->window, out_reason);
 }

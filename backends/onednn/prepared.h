@@ -25,7 +25,8 @@ typedef struct od_prepared_table {
     /* Makes what the entry's key asks for, RL_OK or after host->fail another status. Alone, outside a parallel region.
      */
     rl_status (*make)(od_prepared *entry);
-    void (*drop)(od_prepared *entry); /* frees what make made, also half of it; not the entry */
+    void (*drop)(od_prepared *entry);   /* frees what make made, also half of it; not the entry */
+    void (*forked)(od_prepared *entry); /* in a child: its users are gone; may be NULL */
     pthread_mutex_t lock;
     od_prepared *buckets[OD_PREPARED_BUCKETS];
     uint64_t clock;
@@ -38,13 +39,20 @@ typedef struct od_prepared_table {
         .make = (maker), .drop = (dropper), .lock = PTHREAD_MUTEX_INITIALIZER                                          \
     }
 
-/* The entry of a key (all its bytes count), made where there is none yet: to be given back. NULL after host->fail. */
-od_prepared *od_prepared_take(od_prepared_table *self, const void *key);
+/* The entry of a key (all its bytes count), made where there is none yet: to be given back. On failure what make or
+ * host->fail gave, and *out is NULL. */
+rl_status od_prepared_take(od_prepared_table *self, const void *key, od_prepared **out);
 /* The entry of a key, to be given back; NULL where there is none. */
 od_prepared *od_prepared_find(od_prepared_table *self, const void *key);
-void od_prepared_give(od_prepared_table *self, od_prepared *entry);
+void od_prepared_give(od_prepared_table *self, od_prepared *entry); /* takes NULL */
+/* Drops the entries of which `goes` says so, but those in use. */
+void od_prepared_drop(od_prepared_table *self, int (*goes)(const od_prepared *entry, const void *context),
+                      const void *context);
 /* Drops all. No entry is in use. */
 void od_prepared_clear(od_prepared_table *self);
+/* Around a fork: no other thread is in `make` meanwhile, and so in no lock of the library's. */
+void od_prepared_hold(od_prepared_table *self);
+void od_prepared_release(od_prepared_table *self);
 /* In a child made by fork: the lock is free, and no entry is in use by threads that are not here. */
 void od_prepared_forked(od_prepared_table *self);
 

@@ -27,6 +27,7 @@ typedef struct layer {
     int64_t steps, batch, hidden;
     int64_t gates, kept;      /* blocks of H */
     int64_t rows, units;      /* of a chunk; chunks */
+    int threads;              /* that work on them */
     int64_t n, k, panels;     /* the packed weight is (k, n), n in panels */
     const char *weight;       /* its elements: strides in bytes */
     int64_t along_n, along_k; /* of the weight */
@@ -123,11 +124,11 @@ static size_t lines(int64_t floats) {
 static rl_status prepare(layer *self, const rl_operand *bias, int64_t floats_a_row, int64_t floats, const char *name) {
     const int64_t panel = od_chosen->rnn.panel, width = self->gates * self->hidden;
     const double work = (double)self->steps * (double)self->batch * (double)self->n * (double)self->k / 20.0;
-    const int threads = od_threads(self->units, work);
+    self->threads = od_threads(self->units, work);
     const int64_t pack_units = self->panels * od_parts(self->k, OD_RNN_STRIP);
     const size_t packed = lines(self->k * self->panels * panel), biases = bias && bias->buffer ? lines(width) : 0;
     self->per_thread = lines(self->rows * floats_a_row) + lines(floats);
-    const size_t wanted = packed + biases + (size_t)threads * self->per_thread;
+    const size_t wanted = packed + biases + (size_t)self->threads * self->per_thread;
     char *scratch = od_host->scratch(wanted);
     if (scratch == NULL)
         return od_host->fail(RL_OUT_OF_MEMORY, "onednn: %s: no scratch memory of %zu bytes", name, wanted);
@@ -244,8 +245,7 @@ rl_status od_rnn(rl_backend_stream *stream, const void *what) {
         prepare(&self, &args->bias, width_of_u(&self) + 2 * self.hidden, self.gates * self.hidden, "rnn");
     if (status != RL_OK)
         return status;
-    const double work = (double)self.steps * (double)self.batch * (double)self.n * (double)self.k / 20.0;
-    od_run(od_threads(self.units, work), self.units, forward_unit, &self);
+    od_run(self.threads, self.units, forward_unit, &self);
     return RL_OK;
 }
 
@@ -340,8 +340,7 @@ rl_status od_rnn_backward(rl_backend_stream *stream, const void *what) {
     const rl_status status = prepare(&self, NULL, a_row, self.k + (MOST_KEPT + 2) * self.hidden, "rnn_backward");
     if (status != RL_OK)
         return status;
-    const double work = (double)self.steps * (double)self.batch * (double)self.n * (double)self.k / 20.0;
-    od_run(od_threads(self.units, work), self.units, backward_unit, &self);
+    od_run(self.threads, self.units, backward_unit, &self);
     return RL_OK;
 }
 

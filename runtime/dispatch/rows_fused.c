@@ -23,12 +23,12 @@ static void passed_over(const rl_device *device, const char *op, const char *row
            reason ? reason : "the backend gives no reason");
 }
 
-/* Outputs may be an input, but not a part of one. */
-static bool overlaps_in_part(const struct row_info *info, rl_tensor *const *tensors) {
+/* Outputs share no memory with inputs. */
+static bool overlaps(const struct row_info *info, rl_tensor *const *tensors) {
     int n_inputs = info->n_operands - info->n_outputs;
     for (int j = n_inputs; j < info->n_operands; j++)
         for (int k = 0; k < n_inputs; k++)
-            if (tensors[j] && tensors[k] && rl_overlap_of(tensors[k], tensors[j]) == RL_OVERLAPPING)
+            if (tensors[j] && tensors[k] && rl_overlap_of(tensors[k], tensors[j]) != RL_APART)
                 return true;
     return false;
 }
@@ -63,8 +63,8 @@ rl_status rl_row_fused(const char *op, rl_row row, void *args, size_t args_size,
     *out_ran = false;
     if (!rl_fused_rows_)
         return RL_OK;
-    if (overlaps_in_part(info, operands)) {
-        passed_over(device, op, info->name, "an output shares memory with a part of an input");
+    if (overlaps(info, operands)) {
+        passed_over(device, op, info->name, "an output shares memory with an input");
         return RL_OK;
     }
     uint32_t size = (uint32_t)args_size;

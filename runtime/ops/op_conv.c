@@ -286,6 +286,13 @@ static const rl_sample conv_samples[] = {
      .no_gradcheck = true, .why = LONG_SUMS},
     {"f[1,4,64,20], f[8,4,7,3], f[8], [3,1], [3,1], [2,1]", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
      .no_gradcheck = true, .why = LONG_SUMS},
+    /* Rows that see padding alone; weights with gaps, and with elements that are one. */
+    {"f[1,16,21,21], f[16,16,1,1], f[16], 1, 20", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[1,8,20,20], f[8,8,3,3], padding=[0,0,60,60]", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
+    {"f[2,16,40], f[16,16,3]s", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true, .why = LONG_SUMS},
+    {"f[2,16,40], f[16,16,3]e", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true, .why = LONG_SUMS},
     {0}};
 static const rl_bad conv_bad[] = {
     {"f[2,3,7], f[4,2,3]", RL_SHAPE_MISMATCH, "takes 2 channels, and input has 3"},
@@ -429,6 +436,9 @@ static const rl_sample grad_input_samples[] = {
      .why = LONG_SUMS},
     {"f[3,16,16,16], f[16,1,3,3], None, [16,16], 1, 1, 1, 16", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
      .no_gradcheck = true, .why = LONG_SUMS},
+    /* More outputs would fit. */
+    {"f[2,16,30], f[16,16,3], None, [60]", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
+     .why = LONG_SUMS},
     {0}};
 static const rl_bad grad_input_bad[] = {
     {"f[2,4,6], f[4,3,3], None, [7]", RL_SHAPE_MISMATCH, "grad (2, 4, 6) is no result of this convolution"},
@@ -540,6 +550,7 @@ static const rl_sample grad_weight_samples[] = {
      .why = LONG_SUMS},
     {"f[3,16,16,16], f[3,16,16,16], 3, 1, 1, 1, 16", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
      .why = LONG_SUMS},
+    {"f[2,16,60], f[2,16,30], 3", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true, .why = LONG_SUMS},
     {0}};
 static const rl_bad grad_weight_bad[] = {
     {"f[2,3,7], f[2,4,6], [3]", RL_SHAPE_MISMATCH, "grad (2, 4, 6) is no result of this convolution"},

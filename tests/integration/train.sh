@@ -47,7 +47,7 @@ done
 "$rushlight" train fashion-mnist --data "$data" --epochs 100000 --device ref --save "$root/stopped.safetensors" \
     >"$root/stopped.log" 2>&1 &
 pid=$!
-while kill -0 $pid 2>/dev/null && ! grep -q 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
+while kill -0 $pid 2>/dev/null && ! grep -qs 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
 kill -INT $pid
 wait $pid
 status=$?
@@ -55,11 +55,11 @@ status=$?
 expect 0 'epoch 1' "$rushlight" train fashion-mnist --data "$data" --epochs 1 --device ref --load "$root/stopped.safetensors"
 
 # The same for programs: what was trained and where it was saved is in the JSON, and said on stderr.
-rm -f "$root/stopped.safetensors"
+rm -f "$root"/stopped.*
 "$rushlight" train fashion-mnist --data "$data" --epochs 100000 --device ref --save "$root/stopped.safetensors" --json \
     >"$root/stopped.json" 2>"$root/stopped.log" &
 pid=$!
-while kill -0 $pid 2>/dev/null && ! grep -q 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
+while kill -0 $pid 2>/dev/null && ! grep -qs 'epoch 1 ' "$root/stopped.log"; do sleep 0.1; done
 kill -INT $pid
 wait $pid
 [ "$(json saved <"$root/stopped.json")" = "$root/stopped.safetensors" ] || fail "the JSON: $(cat "$root/stopped.json")"

@@ -22,7 +22,8 @@
  *             sentence that names the primitive. A backend never exits, aborts, throws or writes to stdout or stderr.
  *   Memory    An operand is {buffer handle, byte offset, strides in elements}. A handle means nothing to the host.
  *             Offsets are multiples of the element size. Strides may be zero or negative; outputs never overlap
- *             themselves. An output may alias an input exactly (same buffer, offset, strides) and never in part.
+ *             themselves. An output may alias an input exactly (same buffer, offset, strides), in fused rows not
+ *             even so, and never in part.
  *             A backend touches no byte of an output between or beyond the elements described.
  *   Zero      Any dimension may be zero; the call then has nothing to do (reduce, matmul: nothing to add up, so
  *             outputs get the identity). ndim may be zero: one element.
@@ -468,8 +469,8 @@ typedef struct rl_conv_args {
  * element of the window that lies within the input (NaN is greater than everything); AVERAGE their sum over divisor,
  * or, where that is 0, over the number of elements within the input, padding counted where count_padding is set (never
  * what lies beyond the padding). A window without elements gives MAX -infinity. The backward of MAX adds each gradient
- * to the first of the window's greatest elements, in row-major order; AVERAGE has no in. Nothing but the input is kept
- * for it, so that the result may be changed in place.
+ * to the first of the window's greatest elements, in row-major order; AVERAGE has no in and a dilation of 1. Nothing
+ * but the input is kept for it, so that the result may be changed in place.
  */
 typedef enum rl_pool_kind { RL_POOL_MAX = 0, RL_POOL_AVERAGE = 1 } rl_pool_kind;
 typedef struct rl_pool_window {

@@ -48,7 +48,10 @@ static void drop_thing(od_prepared *entry) {
 static od_prepared_table things = OD_PREPARED_TABLE(thing, int64_t, MOST, MOST_BYTES, make_thing, drop_thing);
 
 static thing *take(int64_t key) {
-    return (thing *)(void *)od_prepared_take(&things, &key);
+    od_prepared *entry;
+    const rl_status status = od_prepared_take(&things, &key, &entry);
+    assert_int_equal(status, fails ? RL_OUT_OF_MEMORY : RL_OK);
+    return (thing *)(void *)entry;
 }
 static void give(thing *self) {
     od_prepared_give(&things, &self->base);
@@ -112,6 +115,24 @@ static void bytes_are_bounded(void **state) {
     assert_int_equal(made, 5);
     od_prepared_clear(&things);
     assert_int_equal(things.bytes, 0);
+}
+
+static int is_even(const od_prepared *entry, const void *unused) {
+    (void)unused;
+    return ((const thing *)(const void *)entry)->key % 2 == 0;
+}
+static void some_are_dropped(void **state) {
+    (void)state;
+    for (int64_t key = 1; key <= 6; key++)
+        use(key);
+    thing *held = take(4);
+    od_prepared_drop(&things, is_even, NULL);
+    assert_int_equal(alive, 4); /* 1, 3, 5, and 4, which is in use */
+    assert_int_equal(things.count, 4);
+    assert_int_equal(held->value, 40);
+    give(held);
+    od_prepared_clear(&things);
+    assert_int_equal(alive, 0);
 }
 
 static void failures_are_not_kept(void **state) {
@@ -200,15 +221,17 @@ static void products_are_bounded(void **state) {
     od_gemm_give(again);
     od_gemm_give(held);
     od_gemm_give(NULL);
-    od_library_shutdown();
+    od_prepared_clear(&od_gemms);
     assert_int_equal(od_gemms.count, 0);
+    od_library_shutdown();
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_oldest_goes),   cmocka_unit_test(what_is_in_use_stays),
-        cmocka_unit_test(bytes_are_bounded), cmocka_unit_test(failures_are_not_kept),
-        cmocka_unit_test(several_users),     cmocka_unit_test(products_are_bounded),
+        cmocka_unit_test(the_oldest_goes),       cmocka_unit_test(what_is_in_use_stays),
+        cmocka_unit_test(bytes_are_bounded),     cmocka_unit_test(some_are_dropped),
+        cmocka_unit_test(failures_are_not_kept), cmocka_unit_test(several_users),
+        cmocka_unit_test(products_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
