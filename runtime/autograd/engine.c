@@ -140,8 +140,13 @@ static rl_tensor *unbroadcast(rl_tensor *gradient, const outline *like) {
         if (d < lead || (want == 1 && have != 1))
             dims[count++] = d;
     }
+    /* Where the tensor is of a wider float than the gradient, it gets the sum that is rounded to that one. */
+    const bool wider = rl_dtype_is_float((rl_dtype)like->dtype) &&
+                       rl_dtype_size((rl_dtype)like->dtype) > rl_dtype_size((rl_dtype)gradient->dtype) &&
+                       rl_device_takes_dtype(gradient->storage->device, (rl_dtype)like->dtype);
     if (count > 0)
-        gradient = rl_sum(gradient, .dim = {dims, count}, .keepdim = true);
+        gradient = rl_sum(gradient, .dim = {dims, count}, .keepdim = true,
+                          .dtype = wider ? (rl_dtype)like->dtype : RL_DTYPE_NONE);
     if (gradient && lead > 0)
         gradient = rl_reshape(gradient, ((rl_ints){gradient->shape + lead, like->ndim}));
     return gradient && !same_shape(gradient, like) ? rl_expand(gradient, shape) : gradient;

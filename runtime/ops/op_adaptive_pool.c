@@ -41,7 +41,9 @@ static rl_status read_sizes(const rl_call *call, adaptive *a) {
                                 rl_shape_text(self->ndim, self->shape, text));
         a->empty = a->empty || out == 0;
         a->divides = a->divides && out > 0 && in % out == 0;
-        for (int64_t i = 0; i < out && i < in; i++) { /* lengths repeat after `in` windows */
+        if (out > in) /* windows of one element, or of the two that an edge between them lies in */
+            a->longest[d] = out % in == 0 ? 1 : 2;
+        for (int64_t i = 0; i < out && out <= in; i++) {
             int64_t length = ((i + 1) * in + out - 1) / out - i * in / out;
             a->longest[d] = length > a->longest[d] ? length : a->longest[d];
         }
@@ -99,7 +101,8 @@ static rl_status average_lower(rl_call *call) {
 }
 
 static const rl_sample average1_samples[] = {
-    {"f[2,3,8], 4"}, {"f[3,7], 3"}, {"f[2,5], 1"}, {"f[2,3,4]t, 7"}, {"f[0,2,5], 2"}, {"f[2,5], 0"}, {0}};
+    {"f[2,3,8], 4"},  {"f[3,7], 3"}, {"f[2,5], 1"},   {"f[2,3,4]t, 7"}, {"f[1,2], 5"},
+    {"f[1,1,3], 11"}, {"f[2,3], 6"}, {"f[0,2,5], 2"}, {"f[2,5], 0"},    {0}};
 static const rl_sample average2_samples[] = {
     {"f[2,3,8,6], [4,3]"},  {"f[2,3,7,5], 3"}, {"f[3,5,7], [5,2]"}, {"f[1,2,9,4]t, 1"},
     {"f[1,2,5,6]s, [7,2]"}, {"f[0,2,5,5], 2"}, {"f[2,4,4], [0,2]"}, {0}};
@@ -283,8 +286,8 @@ static rl_status values_lower(rl_call *call) {
     return rl_error_status();
 }
 
-static const rl_sample max1_samples[] = {{"d[2,3,8], 4"},  {"d[3,7], 3"},   {"d[2,5], 1"},
-                                         {"d[2,3,4]t, 7"}, {"f[0,2,5], 2"}, {0}};
+static const rl_sample max1_samples[] = {{"d[2,3,8], 4"}, {"d[3,7], 3"},    {"d[2,5], 1"},   {"d[2,3,4]t, 7"},
+                                         {"d[1,2], 5"},   {"d[1,1,3], 11"}, {"f[0,2,5], 2"}, {0}};
 static const rl_sample max2_samples[] = {
     {"d[1,3,8,6], [4,3]"},  {"d[2,3,7,5], 3"}, {"d[3,5,7], [5,2]"}, {"d[1,2,9,4]t, 1"},
     {"d[1,2,5,6]s, [7,2]"}, {"f[0,2,5,5], 2"}, {"f[2,4,4], [0,2]"}, {0}};

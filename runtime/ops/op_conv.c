@@ -40,8 +40,11 @@ static rl_status read_list(const rl_call *call, int arg, int64_t least, int64_t 
                             (long long)spatial, (long long)list.count);
     for (int64_t d = 0; d < spatial; d++) {
         out[d] = list.data[list.count == 1 ? 0 : d];
-        if (out[d] < least || out[d] > INT32_MAX)
+        if (out[d] < least)
             return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s must be %lld or more, got %lld", name, (long long)least,
+                                (long long)out[d]);
+        if (out[d] > INT32_MAX)
+            return rl_call_fail(call, RL_INVALID_ARGUMENT, "%s must be at most %d, got %lld", name, INT32_MAX,
                                 (long long)out[d]);
     }
     return RL_OK;
@@ -99,9 +102,9 @@ static rl_status read_channels(const rl_call *call, const char *name, int64_t ch
                             (long long)g->groups);
     for (int64_t d = 0; d < g->spatial; d++) {
         g->kernel[d] = weight_shape[d + 2];
-        if (g->kernel[d] < 1)
-            return rl_call_fail(call, RL_SHAPE_MISMATCH, "weight %s: the kernel must have elements",
-                                rl_shape_text(g->spatial + 2, weight_shape, text));
+        if (g->kernel[d] < 1 || g->kernel[d] > INT32_MAX)
+            return rl_call_fail(call, RL_SHAPE_MISMATCH, "weight %s: the kernel must have elements, at most %d a side",
+                                rl_shape_text(g->spatial + 2, weight_shape, text), INT32_MAX);
     }
     if (name != NULL && channels != g->in_channels)
         return rl_call_fail(call, RL_SHAPE_MISMATCH, "weight %s in %lld group%s takes %lld channels, and %s has %lld",
@@ -305,6 +308,7 @@ static const rl_bad conv_bad[] = {
     {"f[2,3,7], f[4,3,3], dilation=[1,1,1]", RL_INVALID_ARGUMENT, "dilation must have 1 number or 1"},
     {"f[2,4,7], f[3,2,3], groups=2", RL_SHAPE_MISMATCH, "3 outputs must divide into 2 groups"},
     {"f[2,3,7], f[4,3,3], groups=0", RL_INVALID_ARGUMENT, "groups must be 1 or more"},
+    {"f[2,3,7], f[4,3,3], stride=1099511627776", RL_INVALID_ARGUMENT, "stride must be at most 2147483647"},
     {"i64[2,3,7], i64[4,3,3]", RL_DTYPE_MISMATCH, "floating"},
     {"f32[2,3,7], f64[4,3,3]", RL_DTYPE_MISMATCH, "input is float32 and weight float64"},
     {"None, f[4,3,3]", RL_INVALID_ARGUMENT, "input"},

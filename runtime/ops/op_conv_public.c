@@ -43,7 +43,16 @@ static int64_t number(rl_ints list, int64_t d) {
     return list.count == 0 ? 0 : list.data[list.count == 1 ? 0 : d];
 }
 
-/* size = (input - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1 */
+/* size = (input - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1; false where that is none. */
+static bool turned_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t padding, int64_t more,
+                        int64_t *out) {
+    int64_t steps, reach, margins, sum;
+    return !__builtin_mul_overflow(input - 1, stride, &steps) &&
+           !__builtin_mul_overflow(kernel - 1, dilation, &reach) && !__builtin_mul_overflow(padding, 2, &margins) &&
+           !__builtin_add_overflow(steps, reach, &sum) && !__builtin_sub_overflow(sum, margins, &sum) &&
+           !__builtin_add_overflow(sum, more, &sum) && !__builtin_add_overflow(sum, 1, out) && *out >= 1;
+}
+
 static rl_tensor *transpose(rl_call *call, rl_tensor *x, const transposed *t) {
     rl_tensor *w = rl_arg_tensor(call, 1);
     int64_t size[RL_MAX_DIMS], spatial = x->ndim - 2;
@@ -72,11 +81,12 @@ static rl_tensor *transpose(rl_call *call, rl_tensor *x, const transposed *t) {
                          (long long)more, (long long)stride, (long long)dilation);
             return NULL;
         }
-        size[d] =
-            (x->shape[d + 2] - 1) * stride - 2 * number(t->padding, d) + dilation * (w->shape[d + 2] - 1) + more + 1;
-        if (size[d] < 1) {
-            rl_call_fail(call, RL_SHAPE_MISMATCH, "the result would have size %lld along spatial dimension %lld",
-                         (long long)size[d], (long long)d);
+        if (!turned_size(x->shape[d + 2], w->shape[d + 2], stride, dilation, number(t->padding, d), more, &size[d])) {
+            rl_call_fail(call, RL_SHAPE_MISMATCH,
+                         "no result has the size along spatial dimension %lld that comes of input size %lld, kernel "
+                         "%lld, stride %lld, padding %lld, dilation %lld",
+                         (long long)d, (long long)x->shape[d + 2], (long long)w->shape[d + 2], (long long)stride,
+                         (long long)number(t->padding, d), (long long)dilation);
             return NULL;
         }
     }
@@ -137,7 +147,7 @@ static const rl_bad bad3[] = {{"f[3,7], f[4,3,3,3,3]", RL_SHAPE_MISMATCH, "must 
 static const rl_bad turned_bad1[] = {
     {"f[2,3,5], f[4,3,3]", RL_SHAPE_MISMATCH, "must have shape (3, outputs / groups, kernel ...)"},
     {"f[2,3,5], f[3,4,3], output_padding=1", RL_INVALID_ARGUMENT, "smaller than stride or dilation"},
-    {"f[2,3,1], f[3,4,1], padding=1", RL_SHAPE_MISMATCH, "would have size -1"},
+    {"f[2,3,1], f[3,4,1], padding=1", RL_SHAPE_MISMATCH, "no result has the size"},
     {0}};
 static const rl_bad turned_bad2[] = {{"f[3,7], f[4,3,3,3]", RL_SHAPE_MISMATCH, "must have 4 dimensions, or 3"}, {0}};
 static const rl_bad turned_bad3[] = {{"f[3,7], f[4,3,3,3,3]", RL_SHAPE_MISMATCH, "must have 5 dimensions, or 4"}, {0}};

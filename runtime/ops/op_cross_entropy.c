@@ -221,6 +221,10 @@ static rl_status cross_entropy_lower(rl_call *call) {
     if (probabilities && (c.target->ndim != c.input->ndim ||
                           memcmp(c.target->shape, c.input->shape, (size_t)c.input->ndim * sizeof *c.input->shape) != 0))
         return fail_probabilities(call, &c);
+    if (probabilities && rl_arg_int(call, 3) >= 0)
+        return rl_call_fail(call, RL_INVALID_ARGUMENT,
+                            "ignore_index is for a target of class numbers, this one is of probabilities: got %lld",
+                            (long long)rl_arg_int(call, 3));
     bool plain = !probabilities && c.weight == NULL && smoothing == 0.0;
     if (!probabilities)
         status = plain ? check_classes(call, &c) : read_classes(call, &c);
@@ -254,6 +258,7 @@ static const rl_bad cross_entropy_bad[] = {
     {"f[4,3], f[4,2]", RL_SHAPE_MISMATCH, "of probabilities must have the shape"},
     {"f[4,3], i[4]<3, p[4]", RL_SHAPE_MISMATCH, "weight must have one number"},
     {"f[4,3], i[4]<3, label_smoothing=2.0", RL_INVALID_ARGUMENT, "label_smoothing must lie within"},
+    {"f[4,3], u[4,3], ignore_index=1", RL_INVALID_ARGUMENT, "ignore_index is for a target of class numbers"},
     {0}};
 
 const rl_op_def rl_op_def_cross_entropy = {

@@ -54,12 +54,18 @@ static double step_of(const resize *r, int64_t in, int64_t out) {
     return r->wide ? (double)in / (double)out : (float)in / (float)out;
 }
 
+/* Of these modes a dimension whose size stays is copied, whatever the factor; of the others it is sampled anew. */
+static bool keeps_sizes(const resize *r) {
+    return modes[r->mode].taps == 2 || (r->mode == RESIZE_NEAREST && r->dims == 2);
+}
+
 static void nearest(const resize *r, int64_t in, int64_t out, tap_table *t) {
     resize narrow = *r;
     narrow.wide = false;
     float step = (float)step_of(&narrow, in, out), half = r->mode == RESIZE_NEAREST_EXACT ? 0.5f : 0.0f;
+    const bool doubles = keeps_sizes(r) && out == 2 * in; /* as PyTorch has it, also for another factor */
     for (int64_t i = 0; i < out; i++) {
-        int64_t at = (int64_t)floorf(((float)i + half) * step);
+        int64_t at = doubles ? i / 2 : (int64_t)floorf(((float)i + half) * step);
         t->place[i] = at < in - 1 ? at : in - 1;
     }
 }
@@ -239,7 +245,7 @@ static rl_status interpolate_lower(rl_call *call) {
     bool half = modes[r.mode].taps > 1 && (dtype == RL_F16 || dtype == RL_BF16);
     x = half ? rl_to(x, .dtype = RL_F32) : x; /* rounded once */
     for (int64_t d = 0; x != NULL && d < r.dims; d++)
-        if (r.out[d] != x->shape[2 + d] || r.factor > 0.0)
+        if (r.out[d] != x->shape[2 + d] || (r.factor > 0.0 && !keeps_sizes(&r)))
             x = resize_along(&r, x, 2 + d, r.out[d]);
     call->results[0] = half && x ? rl_to(x, .dtype = dtype) : x;
     return rl_error_status();
@@ -261,6 +267,10 @@ static const rl_sample interpolate_samples[] = {
     {"f[1,1,4,4], [1,9], mode=\"bicubic\", align_corners=true"},
     {"f[1,2,5,4], [2,3], mode=\"area\""},
     {"f[0,2,3], [5], mode=\"linear\""},
+    {"f[1,2,4], scale_factor=1.2, mode=\"linear\""},
+    {"f[1,2,3,3], scale_factor=1.2"},
+    {"f[1,2,2,3], scale_factor=2.3"},
+    {"f[1,2,4], scale_factor=1.2"},
     {"u8[1,1,3], [5]"},
     {0}};
 static const rl_bad interpolate_bad[] = {

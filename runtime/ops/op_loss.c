@@ -58,6 +58,16 @@ static rl_status loss_infer(rl_call *call) {
     return status;
 }
 
+/* The same, and target has input's very shape. */
+static rl_status cross_infer(rl_call *call) {
+    const rl_tensor *x = rl_arg_tensor(call, 0), *t = rl_arg_tensor(call, 1);
+    char input[RL_SHAPE_TEXT], target[RL_SHAPE_TEXT];
+    if (x->ndim != t->ndim || memcmp(x->shape, t->shape, (size_t)x->ndim * sizeof *x->shape) != 0)
+        return rl_call_fail(call, RL_SHAPE_MISMATCH, "target %s must have the shape of input %s",
+                            rl_shape_text(t->ndim, t->shape, target), rl_shape_text(x->ndim, x->shape, input));
+    return loss_infer(call);
+}
+
 /* sum / n in the accumulator's dtype. */
 static const rl_program *mean_program(rl_dtype accumulator, rl_dtype result) {
     rl_builder builder, *b = &builder;
@@ -143,6 +153,13 @@ static const rl_bad loss_bad[] = {{"f[2,3], f[4]", RL_SHAPE_MISMATCH, "do not br
                                   {"f[3], f[3], reduction=\"max\"", RL_INVALID_ARGUMENT, "reduction must be"},
                                   {"i64[3], i64[3]", RL_DTYPE_MISMATCH, "floating"},
                                   {0}};
+
+static const rl_bad cross_bad[] = {
+    {"f[2,3], f[4]", RL_SHAPE_MISMATCH, "target (4) must have the shape of input (2, 3)"},
+    {"f[2,3], f[3]", RL_SHAPE_MISMATCH, "target (3) must have the shape of input (2, 3)"},
+    {"f[3], f[3], reduction=\"max\"", RL_INVALID_ARGUMENT, "reduction must be"},
+    {"i64[3], i64[3]", RL_DTYPE_MISMATCH, "floating"},
+    {0}};
 
 /* Of the difference ------------------------------------------------------------------------------------------------ */
 
@@ -302,15 +319,17 @@ static const rl_sample bce_samples[] = {{"u[3,4], u[3,4]"},
 const rl_op_def rl_op_def_binary_cross_entropy = {
     .schema = "binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean') -> Tensor",
     .doc = "y = mean of -weight (target log(input) + (1 - target) log(1 - input))",
+    .note = "input is of the shape of target and lies in [0, 1], which is not looked at: outside, the result is not a "
+            "number or one of -100. A logarithm is -100 at least.",
     .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2),
-    .infer = loss_infer,
+    .infer = cross_infer,
     .pointwise = binary_cross_entropy_program,
     .variant = weights_variant,
     .lower = loss_lower,
     .vjp = binary_cross_entropy_vjp,
     .samples = bce_samples,
-    .bad = loss_bad,
+    .bad = cross_bad,
 };
 
 /* (1 - t) z + c (log(1 + e^-|z|) + max(-z, 0)) with c = 1 + (pos_weight - 1) t */
@@ -357,11 +376,11 @@ const rl_op_def rl_op_def_binary_cross_entropy_with_logits = {
     .doc = "y = mean of -weight (pos_weight target log(s) + (1 - target) log(1 - s)), s = sigmoid(input)",
     .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .saves = RL_SAVE_IN(0) | RL_SAVE_IN(1) | RL_SAVE_IN(2) | RL_SAVE_IN(3),
-    .infer = loss_infer,
+    .infer = cross_infer,
     .pointwise = binary_cross_entropy_with_logits_program,
     .variant = weights_variant,
     .lower = loss_lower,
     .vjp = binary_cross_entropy_with_logits_vjp,
     .samples = logits_samples,
-    .bad = loss_bad,
+    .bad = cross_bad,
 };

@@ -30,8 +30,8 @@ static rl_status padded_shape(const rl_call *call, int64_t *out_shape) {
     for (int64_t d = 0; status == RL_OK && d < self->ndim; d++) {
         int64_t before, behind;
         margins_of(pad, self->ndim, d, &before, &behind);
-        if (__builtin_add_overflow(self->shape[d], before, &out_shape[d]) ||
-            __builtin_add_overflow(out_shape[d], behind, &out_shape[d]) || out_shape[d] < 0)
+        if (__builtin_add_overflow(self->shape[d], before, &out_shape[d]) || before == INT64_MIN ||
+            __builtin_add_overflow(out_shape[d], behind, &out_shape[d]) || behind == INT64_MIN || out_shape[d] < 0)
             return rl_call_fail(call, RL_INVALID_ARGUMENT,
                                 "pad of %lld and %lld makes no size of the %lld of dimension %lld", (long long)before,
                                 (long long)behind, (long long)self->shape[d], (long long)d);
@@ -43,6 +43,8 @@ static rl_status constant_pad_infer(rl_call *call) {
     const rl_tensor *self = rl_arg_tensor(call, 0);
     int64_t shape[RL_MAX_DIMS];
     rl_status status = padded_shape(call, shape);
+    if (status == RL_OK)
+        status = rl_check_fits(call, 2, (rl_dtype)self->dtype);
     if (status != RL_OK)
         return status;
     rl_meta *meta = &call->meta[0];
@@ -143,6 +145,8 @@ static const rl_bad constant_pad_bad[] = {
     {"f[3], [1,1,1,1]", RL_INVALID_ARGUMENT, "has 4"},
     {"f[3], [-2,-2]", RL_INVALID_ARGUMENT, "makes no size of the 3 of dimension 0"},
     {"f[3], [9223372036854775807,0]", RL_INVALID_ARGUMENT, "makes no size"},
+    {"f[3], [-9223372036854775808,9223372036854775807]", RL_INVALID_ARGUMENT, "makes no size"},
+    {"u8[3], [1,1], 300", RL_INVALID_ARGUMENT, "value is 300, which uint8 cannot hold"},
     {0}};
 
 const rl_op_def rl_op_def_constant_pad_nd = {
@@ -184,31 +188,34 @@ static rl_status check_margins(const rl_call *call, pad_mode mode) {
                             "dimensions",
                             rl_arg_word(call, 2), (long long)pad.count, self->ndim);
     for (int64_t d = self->ndim - dims; d < self->ndim; d++) {
-        int64_t margin[2], size = self->shape[d], most = mode == PAD_REFLECT ? size - 1 : size;
+        int64_t margin[2], size = self->shape[d];
         margins_of(pad, self->ndim, d, &margin[0], &margin[1]);
-        if (size == 0)
-            return rl_call_fail(call, RL_SHAPE_MISMATCH, "dimension %lld is empty: there is nothing to repeat",
-                                (long long)d);
+        const int64_t left = size + (margin[0] < 0 ? margin[0] : 0) + (margin[1] < 0 ? margin[1] : 0);
+        const int64_t most = mode == PAD_REFLECT ? size - 1 : mode == PAD_CIRCULAR ? left : size;
+        if (size == 0 || shape[d] == 0 || (mode == PAD_CIRCULAR && left < 1))
+            return rl_call_fail(call, RL_SHAPE_MISMATCH, "dimension %lld %s: there is nothing to repeat", (long long)d,
+                                size == 0 ? "is empty" : "is cut off");
         for (int side = 0; side < 2; side++)
             if (mode != PAD_REPLICATE && margin[side] > most)
                 return rl_call_fail(call, RL_INVALID_ARGUMENT,
-                                    "pad of %lld with '%s' must be at most %lld, as dimension %lld has size %lld",
+                                    "pad of %lld with '%s' must be at most %lld, as dimension %lld has size %lld%s",
                                     (long long)margin[side], rl_arg_word(call, 2), (long long)most, (long long)d,
-                                    (long long)size);
+                                    (long long)left, left < size ? " after it is cut" : "");
     }
     return RL_OK;
 }
 
-/* Which elements stand where: for i from -before to size + behind - 1. */
+/* Which elements stand where: for i from -before to size + behind - 1. What is cut off comes around no more. */
 static rl_tensor *places_of(rl_tensor *self, pad_mode mode, int64_t size, int64_t before, int64_t behind) {
     rl_tensor *i = rl_counted(-before, size + behind, rl_tensor_device(self));
+    const int64_t first = before < 0 ? -before : 0, left = size - first + (behind < 0 ? behind : 0);
     switch (mode) {
     case PAD_REFLECT: /* last - |last - |i|| */
         return rl_rsub(rl_abs(rl_rsub(rl_abs(i), RL_VALUE(size - 1))), RL_VALUE(size - 1));
     case PAD_REPLICATE:
         return rl_clamp(i, .min = RL_VALUE(0), .max = RL_VALUE(size - 1));
     default:
-        return rl_remainder(i, RL_VALUE(size));
+        return rl_add(rl_remainder(rl_sub(i, RL_VALUE(first)), RL_VALUE(left)), RL_VALUE(first));
     }
 }
 
@@ -243,6 +250,8 @@ static const rl_sample pad_samples[] = {{"n[2,3,4], [1,2]"},
                                         {"n[2,3,4], [1,2], \"reflect\""},
                                         {"n[2,3,4], [5,-1], \"replicate\""},
                                         {"n[2,3,4], [3,4], \"circular\""},
+                                        {"n[1,5], [-1,2], \"circular\""},
+                                        {"n[1,5], [3,-2], \"circular\""},
                                         {"f[1,2,3,4]t, [1,2,2,0], \"reflect\""},
                                         {"f[2,3,4], [-1,2,0,3], \"replicate\""},
                                         {"n[1,2,3,4]s, [1,2,1,1], \"circular\""},
@@ -256,6 +265,8 @@ static const rl_bad pad_bad[] = {
     {"f[2,3,4,5], [1,1], \"reflect\"", RL_SHAPE_MISMATCH, "pad has 2 numbers for 4 dimensions"},
     {"f[2,3], [1,1], \"reflect\", 1", RL_INVALID_ARGUMENT, "value is for mode 'constant', not for 'reflect'"},
     {"f[2,0], [1,1], \"replicate\"", RL_SHAPE_MISMATCH, "dimension 1 is empty"},
+    {"f[2,3], [-1,-2], \"replicate\"", RL_SHAPE_MISMATCH, "dimension 1 is cut off"},
+    {"f[2,3], [-1,3], \"circular\"", RL_INVALID_ARGUMENT, "at most 2, as dimension 1 has size 2 after it is cut"},
     {0}};
 
 const rl_op_def rl_op_def_pad = {

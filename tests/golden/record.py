@@ -112,7 +112,7 @@ triu f[3,4], 1
 conv1d f[2,3,7], f[4,3,3], f[4] | f[3,7], f[4,3,3], f[4], 2, 1 | f[2,4,9], f[6,2,3], f[6], 1, 2, 2, 2
 conv2d f[2,3,5,4], f[4,3,3,2], f[4] | f[1,4,6,5], f[6,2,3,3], f[6], [2,1], 1, [1,2], 2 | f[2,3,4], f[2,2,1,1]
 conv3d f[1,2,3,4,3], f[2,2,2,3,2], f[2], 1, 1
-conv_transpose1d f[2,3,5], f[3,4,3], f[4], 2, 1, 1
+conv_transpose1d f[2,3,5], f[3,4,3], f[4], 2, 1, 1 | f[1,2,6], f[2,1,2], None, 1, 0, 1, 1, 2 | f[2,8,9], f[8,8,4], None, 1, 0, 1, 1, 2
 conv_transpose2d f[1,4,2,3], f[4,3,3,3], f[6], [1,2], [0,1], [0,1], 2, [2,1]
 conv_transpose3d f[1,2,2,2,2], f[2,3,2,2,2], f[3], 2
 mse_loss f[2,3], f[2,3] | f[2,3], f[2,3], reduction="sum" | f[2,3], f[2,3], reduction="none"
@@ -241,15 +241,15 @@ max_pool3d_with_indices d[1,2,4,4,4], 2, 1
 avg_pool1d f[2,3,8], 2 | f[3,9], 3, 2, 1 | f[1,2,10], 3, 3, 1, true, false
 avg_pool2d f[2,3,6,8], 2 | f[1,2,7,9], [3,3], [2,2], [1,1] | f[1,2,7,9], [3,3], [2,2], [1,1], true, false | f[3,5,5], 3, 2, 1, true | f[1,1,5,5], 2, 2, 0, false, true, 3
 avg_pool3d f[1,2,4,4,4], 2 | f[2,3,4,5], [2,1,3], [1,2,2], [1,0,1]
-adaptive_avg_pool1d f[2,3,8], 4 | f[2,7], 3
+adaptive_avg_pool1d f[2,3,8], 4 | f[2,7], 3 | f[1,2], 5 | f[1,1,3], 11
 adaptive_avg_pool2d f[2,3,8,6], [4,3] | f[1,2,7,5], 3 | f[1,3,5,4], 1
 adaptive_avg_pool3d f[1,2,4,3,2], [2,2,1]
-adaptive_max_pool1d d[2,3,8], 4 | d[2,7], 3
+adaptive_max_pool1d d[2,3,8], 4 | d[2,7], 3 | d[1,2], 5 | d[1,1,3], 11
 adaptive_max_pool2d d[1,3,8,6], [4,3] | d[1,2,7,5], 3
 adaptive_max_pool2d_with_indices d[1,2,7,5], 3
 constant_pad_nd f[3,4], [1,2], 0.5 | f[2,3,4], [0,1,-1,2] | i64[3], [1,1], 2
-pad f[2,3,4], [1,2], "reflect" | f[2,3,4], [5,1], "replicate" | f[2,3,4], [3,4], "circular" | f[1,2,3,4], [1,2,2,0], "reflect" | f[1,2,3,4], [-1,2,2,1], "replicate" | f[2,3], [1,1]
-interpolate f[1,2,3,4], [6,8] | f[2,1,5], [3] | f[1,2,3,4], scale_factor=2.5 | f[1,2,3,4], [5,3], mode="nearest-exact" | f[2,2,5], [9], mode="linear" | f[2,2,5], scale_factor=1.7, mode="linear" | f[1,2,3,4], [6,7], mode="bilinear" | f[1,2,3,4], [2,7], mode="bilinear", align_corners=true | f[1,2,5,5], scale_factor=0.7, mode="bilinear", align_corners=false, recompute_scale_factor=true | f[1,1,2,3,2], [3,4,5], mode="trilinear" | f[1,2,3,4], [7,6], mode="bicubic" | f[1,1,4,4], [3,9], mode="bicubic", align_corners=true | f[1,2,5,4], [2,3], mode="area" | f64[1,1,5], [7], mode="linear"
+pad f[2,3,4], [1,2], "reflect" | f[2,3,4], [5,1], "replicate" | f[2,3,4], [3,4], "circular" | f[1,2,3,4], [1,2,2,0], "reflect" | f[1,2,3,4], [-1,2,2,1], "replicate" | f[2,3], [1,1] | f[1,5], [-1,2], "circular" | f[1,5], [3,-2], "circular"
+interpolate f[1,2,3,4], [6,8] | f[2,1,5], [3] | f[1,2,3,4], scale_factor=2.5 | f[1,2,3,4], [5,3], mode="nearest-exact" | f[2,2,5], [9], mode="linear" | f[2,2,5], scale_factor=1.7, mode="linear" | f[1,2,3,4], [6,7], mode="bilinear" | f[1,2,3,4], [2,7], mode="bilinear", align_corners=true | f[1,2,5,5], scale_factor=0.7, mode="bilinear", align_corners=false, recompute_scale_factor=true | f[1,1,2,3,2], [3,4,5], mode="trilinear" | f[1,2,3,4], [7,6], mode="bicubic" | f[1,1,4,4], [3,9], mode="bicubic", align_corners=true | f[1,2,5,4], [2,3], mode="area" | f64[1,1,5], [7], mode="linear" | f[1,2,4], scale_factor=1.2, mode="linear" | f[1,1,3,3], scale_factor=1.2 | f[1,1,2,3], scale_factor=2.3 | f[1,1,3,3], scale_factor=1.2, mode="bilinear"
 pixel_shuffle f[1,8,2,3], 2
 pixel_unshuffle f[1,2,4,6], 2
 channel_shuffle f[1,6,2,2], 3

@@ -71,9 +71,11 @@ static rl_tensors any_tensors(fuzzer *self) {
 }
 
 static const char *any_string(fuzzer *self) {
-    static const char *const words[] = {"mean", "sum",  "none",  "tanh",    "floor",   "trunc",
-                                        "prod", "amax", "amin",  "",        "ref",     "moon",
-                                        "xx",   "%s%n", "mean ", "float32", "largest", "linear"};
+    static const char *const words[] = {
+        "mean",     "sum",     "none",      "tanh",     "floor",   "trunc",         "prod",     "amax",      "amin",
+        "",         "ref",     "moon",      "xx",       "%s%n",    "mean ",         "float32",  "largest",   "linear",
+        "constant", "reflect", "replicate", "circular", "nearest", "nearest-exact", "bilinear", "trilinear", "bicubic",
+        "area",     "lstm",    "gru",       "relu",     "gelu",    "gelu_tanh",     "batchmean"};
     return pick(self, 20) ? words[pick(self, sizeof words / sizeof *words)] : NULL;
 }
 

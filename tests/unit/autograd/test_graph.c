@@ -91,6 +91,18 @@ static void test_broadcast_and_dtype(void **state) {
     NO_ERROR();
 }
 
+/* The sum over many elements of a half goes into a wide parameter unrounded, and does not run over. */
+static void test_wide_sums_of_halves(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_device *ref = rl_device_get("ref");
+    rl_tensor *x = rl_ones(RL_DIMS(90001, 1), .dtype = RL_F16, .device = ref);
+    rl_tensor *bias = rl_requires_grad(rl_zeros(RL_DIMS(1), .dtype = RL_F32, .device = ref), true);
+    rl_tensor *one = rl_ones(RL_DIMS(1), .dtype = RL_F32, .device = ref);
+    rl_backward(rl_native_norm_inference(x, one, one, bias), .gradient = x);
+    HAS(rl_grad(bias), 90001);
+}
+
 static void test_errors(void **state) {
     (void)state;
     RL_SCOPE();
@@ -340,6 +352,7 @@ int main(void) {
                                        TEST(test_names),
                                        TEST(test_gradients_add_up),
                                        TEST(test_broadcast_and_dtype),
+                                       TEST(test_wide_sums_of_halves),
                                        TEST(test_errors),
                                        TEST(test_gradients_of),
                                        TEST(test_any_order),
