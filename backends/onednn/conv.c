@@ -15,10 +15,12 @@
 
 #include "backend.h"
 
-#define MOST_PARTS 16 /* of images or rows */
-#define SUM_PARTS 4   /* of a weight's gradient */
-#define PART_WORK 2e6 /* multiplications that a part is worth */
-#define BLOCK 16      /* places that are copied at a time */
+#define MOST_PARTS 64            /* of images or rows */
+#define WORTH_PARTS 16           /* of them, but for copies */
+#define COPIED_BYTES (512 << 10) /* of a part: they stay in the second-level cache */
+#define SUM_PARTS 4              /* of a weight's gradient */
+#define PART_WORK 2e6            /* multiplications that a part is worth */
+#define BLOCK 16                 /* places that are copied at a time */
 
 typedef struct part {
     od_conv *conv;                      /* borrowed from the call's list */
@@ -271,15 +273,25 @@ static int is_small(const rl_conv_args *g) {
     return work_of(g) <= OD_CONV_SMALL && g->dtype == RL_F32;
 }
 
+/* Of an image that is copied: packed floats. */
+static int64_t copied_bytes(const activation *a) {
+    return a->whole ? 0 : a->places * a->channels * (int64_t)sizeof(float);
+}
+
 static rl_status cut(conv_call *self, double work) {
     const rl_conv_args *g = self->args;
-    int64_t most = self->kind == OD_CONV_GRAD_WEIGHT ? SUM_PARTS : MOST_PARTS;
+    int64_t most = self->kind == OD_CONV_GRAD_WEIGHT ? SUM_PARTS : WORTH_PARTS;
     const int64_t worth = work / PART_WORK < (double)most ? (int64_t)(work / PART_WORK) + 1 : most;
     most = od_at_most(most, worth);
     const int64_t blocks = od_at_most(4, most);
     if (self->kind == OD_CONV_FORWARD && g->batch <= 2 && most > 1 && g->out_size[0] >= 4 * most &&
         all_see_input(g, blocks))
         return cut_rows(self, blocks);
+    if (self->kind != OD_CONV_GRAD_WEIGHT) {
+        const int64_t image = copied_bytes(&self->in) + copied_bytes(&self->out);
+        const int64_t small = od_parts(g->batch * image, COPIED_BYTES);
+        most = small > most ? od_at_most(small, MOST_PARTS) : most;
+    }
     return cut_images(self, most);
 }
 
