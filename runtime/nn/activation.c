@@ -3,18 +3,19 @@
 #include "base/error.h"
 #include "nn/layer.h"
 
-LAYER(celu, "CELU", rl_celu(input, .alpha = layer_real(n->a)), "alpha=%s", PYTHON_FLOAT(n->a))
-LAYER(hardtanh, "Hardtanh", rl_hardtanh(input, .min_val = layer_real(n->a), .max_val = layer_real(n->b)),
+LAYER(celu, "CELU", rl_celu(input, .alpha = rl_option_of_real(n->a)), "alpha=%s", PYTHON_FLOAT(n->a))
+LAYER(hardtanh, "Hardtanh", rl_hardtanh(input, .min_val = rl_option_of_real(n->a), .max_val = rl_option_of_real(n->b)),
       "min_val=%s, max_val=%s", PYTHON_FLOAT(n->a), PYTHON_FLOAT(n->b))
-LAYER(hardshrink, "Hardshrink", rl_hardshrink(input, .lambd = layer_real(n->a)), "%s", PYTHON_FLOAT(n->a))
-LAYER(softshrink, "Softshrink", rl_softshrink(input, .lambd = layer_real(n->a)), "%s", PYTHON_FLOAT(n->a))
+LAYER(hardshrink, "Hardshrink", rl_hardshrink(input, .lambd = rl_option_of_real(n->a)), "%s", PYTHON_FLOAT(n->a))
+LAYER(softshrink, "Softshrink", rl_softshrink(input, .lambd = rl_option_of_real(n->a)), "%s", PYTHON_FLOAT(n->a))
 LAYER(threshold, "Threshold", rl_threshold(input, RL_VALUE(n->a), RL_VALUE(n->b)), "threshold=%s, value=%s",
       PYTHON_FLOAT(n->a), PYTHON_FLOAT(n->b))
 LAYER(rrelu, "RReLU",
-      rl_rrelu(input, .lower = layer_real(n->a), .upper = layer_real(n->b), .training = rl_module_is_training(self)),
+      rl_rrelu(input, .lower = rl_option_of_real(n->a), .upper = rl_option_of_real(n->b),
+               .training = rl_module_is_training(self)),
       "lower=%s, upper=%s", PYTHON_FLOAT(n->a), PYTHON_FLOAT(n->b))
 LAYER(softmin, "Softmin", rl_softmin(input, n->i), "dim=%lld", (long long)n->i)
-LAYER(glu, "GLU", rl_glu(input, .dim = layer_int(n->i)), "dim=%lld", (long long)n->i)
+LAYER(glu, "GLU", rl_glu(input, .dim = rl_option_of_int(n->i)), "dim=%lld", (long long)n->i)
 
 rl_module *rl_nn_celu(double alpha) {
     return layer_new(&celu_class, (layer_numbers){.a = alpha});

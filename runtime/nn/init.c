@@ -2,22 +2,19 @@
 #include <math.h>
 
 #include "base/error.h"
+#include "base/sized.h"
 #include "rushlight/autograd.h"
 #include "rushlight/nn.h"
 #include "rushlight/ops.h"
 #include "tensor/tensor.h"
 
-static double real(double x) {
-    return x == 0.0 ? (double)RL_ZERO : x;
-}
-
 rl_tensor *rl_init_uniform(rl_tensor *self, double low, double high) {
     RL_NO_GRAD();
-    return rl_uniform_(self, .from = real(low), .to = real(high));
+    return rl_uniform_(self, .from = rl_option_of_real(low), .to = rl_option_of_real(high));
 }
 rl_tensor *rl_init_normal(rl_tensor *self, double mean, double std) {
     RL_NO_GRAD();
-    return rl_normal_(self, .mean = mean, .std = real(std));
+    return rl_normal_(self, .mean = mean, .std = rl_option_of_real(std));
 }
 rl_tensor *rl_init_constant(rl_tensor *self, double value) {
     RL_NO_GRAD();

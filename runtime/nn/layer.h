@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sized.h"
 #include "nn/module.h"
 #include "rushlight/ops.h"
 
@@ -39,14 +40,6 @@ static inline rl_module *layer_new(const rl_module_class *klass, layer_numbers g
     if (self)
         memcpy(rl_module_data(self), &given, sizeof given);
     return self;
-}
-
-/* Zero meant as zero, in an option. */
-static inline double layer_real(double x) {
-    return x == 0.0 ? (double)RL_ZERO : x;
-}
-static inline int64_t layer_int(int64_t i) {
-    return i == 0 ? RL_ZERO : i;
 }
 
 /* x as Python prints a float: the fewest digits that are x, and a point. */

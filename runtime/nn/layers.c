@@ -94,17 +94,17 @@ rl_module *rl_nn_out_proj(int64_t in, int64_t out, const rl_nn_linear_options *o
 RL_NN_ACTIVATION_LIST(ACTIVATION)
 
 LAYER(gelu, "GELU", rl_gelu(input, .approximate = n->word), "approximate='%s'", n->word)
-LAYER(leaky_relu, "LeakyReLU", rl_leaky_relu(input, .negative_slope = layer_real(n->a)), "negative_slope=%s",
+LAYER(leaky_relu, "LeakyReLU", rl_leaky_relu(input, .negative_slope = rl_option_of_real(n->a)), "negative_slope=%s",
       PYTHON_FLOAT(n->a))
-LAYER(elu, "ELU", rl_elu(input, .alpha = layer_real(n->a)), "alpha=%s", PYTHON_FLOAT(n->a))
-LAYER(softplus, "Softplus", rl_softplus(input, .beta = layer_real(n->a), .threshold = layer_real(n->b)),
+LAYER(elu, "ELU", rl_elu(input, .alpha = rl_option_of_real(n->a)), "alpha=%s", PYTHON_FLOAT(n->a))
+LAYER(softplus, "Softplus", rl_softplus(input, .beta = rl_option_of_real(n->a), .threshold = rl_option_of_real(n->b)),
       "beta=%s, threshold=%s", PYTHON_FLOAT(n->a), PYTHON_FLOAT(n->b))
 LAYER(softmax, "Softmax", rl_softmax(input, n->i), "dim=%lld", (long long)n->i)
 LAYER(log_softmax, "LogSoftmax", rl_log_softmax(input, n->i), "dim=%lld", (long long)n->i)
 LAYER(identity, "Identity", input, "%s", "")
 LAYER(dropout, "Dropout", rl_dropout(input, n->a, rl_module_is_training(self)), "p=%s, inplace=False",
       PYTHON_FLOAT(n->a))
-LAYER(flatten, "Flatten", rl_flatten(input, .start_dim = layer_int(n->i), .end_dim = layer_int(n->j)),
+LAYER(flatten, "Flatten", rl_flatten(input, .start_dim = rl_option_of_int(n->i), .end_dim = rl_option_of_int(n->j)),
       "start_dim=%lld, end_dim=%lld", (long long)n->i, (long long)n->j)
 
 rl_module *rl_nn_gelu(const char *approximate) {

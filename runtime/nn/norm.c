@@ -13,17 +13,6 @@
 
 #define DATA(self) rl_module_data(self)
 
-/* An option as PyTorch has it: 0 stands for the default, RL_ZERO for 0. */
-static double number(double given, double otherwise) {
-    return given == 0.0 ? otherwise : given == (double)RL_ZERO ? 0.0 : given;
-}
-/* And the way back, for the options of ops. */
-static double option(double x) {
-    return x == 0.0 ? (double)RL_ZERO : x;
-}
-static bool truth(int64_t given, bool otherwise) {
-    return given == 0 ? otherwise : given != RL_ZERO;
-}
 static const char *word(bool x) {
     return x ? "True" : "False";
 }
@@ -78,14 +67,14 @@ static void layer_norm_describe(const rl_module *self, char *text, size_t room) 
     char eps[32];
     size_t at = write_shape(n, text, room);
     snprintf(text + at, room - at, ", eps=%s, elementwise_affine=%s, bias=%s",
-             float_text(number(n->eps, 1e-5), eps, sizeof eps), word(n->affine), word(n->bias != NULL));
+             float_text(rl_option_real(n->eps, 1e-5), eps, sizeof eps), word(n->affine), word(n->bias != NULL));
 }
 static void rms_norm_describe(const rl_module *self, char *text, size_t room) {
     const last_norm *n = DATA(self);
     char eps[32];
     size_t at = write_shape(n, text, room);
     snprintf(text + at, room - at, ", eps=%s, elementwise_affine=%s",
-             n->eps == 0.0 ? "None" : float_text(number(n->eps, 0.0), eps, sizeof eps), word(n->affine));
+             n->eps == 0.0 ? "None" : float_text(rl_option_real(n->eps, 0.0), eps, sizeof eps), word(n->affine));
 }
 static const rl_module_class layer_norm_class = {.struct_size = sizeof(rl_module_class),
                                                  .name = "LayerNorm",
@@ -123,15 +112,15 @@ rl_module *rl_nn_layer_norm_opt(rl_ints normalized_shape, const rl_nn_layer_norm
     rl_nn_layer_norm_options o = {0};
     if (rl_failed() || rl_sized_take("layer_norm", &o, sizeof o, given) != RL_OK)
         return NULL;
-    return last_norm_new(&layer_norm_class, "layer_norm", normalized_shape, o.eps, truth(o.elementwise_affine, true),
-                         truth(o.bias, true), o.dtype, o.device);
+    return last_norm_new(&layer_norm_class, "layer_norm", normalized_shape, o.eps,
+                         rl_option_truth(o.elementwise_affine, true), rl_option_truth(o.bias, true), o.dtype, o.device);
 }
 rl_module *rl_nn_rms_norm_opt(rl_ints normalized_shape, const rl_nn_rms_norm_options *given) {
     rl_nn_rms_norm_options o = {0};
     if (rl_failed() || rl_sized_take("rms_norm", &o, sizeof o, given) != RL_OK)
         return NULL;
-    return last_norm_new(&rms_norm_class, "rms_norm", normalized_shape, o.eps, truth(o.elementwise_affine, true), false,
-                         o.dtype, o.device);
+    return last_norm_new(&rms_norm_class, "rms_norm", normalized_shape, o.eps,
+                         rl_option_truth(o.elementwise_affine, true), false, o.dtype, o.device);
 }
 
 /* GroupNorm ------------------------------------------------------------------------------------------------------- */
@@ -145,7 +134,7 @@ typedef struct group_norm {
 
 static rl_tensor *group_norm_forward(rl_module *self, rl_tensor *input) {
     const group_norm *n = DATA(self);
-    return rl_group_norm(input, n->groups, .weight = n->weight, .bias = n->bias, .eps = option(n->eps));
+    return rl_group_norm(input, n->groups, .weight = n->weight, .bias = n->bias, .eps = rl_option_of_real(n->eps));
 }
 static void group_norm_describe(const rl_module *self, char *text, size_t room) {
     const group_norm *n = DATA(self);
@@ -170,11 +159,11 @@ rl_module *rl_nn_group_norm_opt(int64_t groups, int64_t channels, const rl_nn_gr
     if (self == NULL)
         return NULL;
     group_norm *n = DATA(self);
-    *n = (group_norm){groups, channels, number(o.eps, 1e-5), truth(o.affine, true), NULL, NULL};
+    *n = (group_norm){groups, channels, rl_option_real(o.eps, 1e-5), rl_option_truth(o.affine, true), NULL, NULL};
     RL_SCOPE();
     if (n->affine)
         n->weight = rl_module_add_parameter(self, "weight", filled(RL_DIMS(channels), 1.0, o.dtype, o.device));
-    if (n->affine && truth(o.bias, true))
+    if (n->affine && rl_option_truth(o.bias, true))
         n->bias = rl_module_add_parameter(self, "bias", filled(RL_DIMS(channels), 0.0, o.dtype, o.device));
     return rl_failed() ? NULL : self;
 }
@@ -231,7 +220,7 @@ static rl_tensor *batch_norm_forward(rl_module *self, rl_tensor *input, int64_t 
     const bool training = rl_module_is_training(self), by_batch = training || !n->tracks;
     const double momentum = training && n->tracks ? next_momentum(n) : n->momentum;
     return rl_batch_norm(input, n->mean, n->var, .weight = n->weight, .bias = n->bias, .training = by_batch,
-                         .momentum = option(momentum), .eps = option(n->eps));
+                         .momentum = rl_option_of_real(momentum), .eps = rl_option_of_real(n->eps));
 }
 
 /* Without a batch dimension one is lent. Instances are always normalized by themselves, but in evaluation where running
@@ -246,8 +235,8 @@ static rl_tensor *instance_norm_forward(rl_module *self, rl_tensor *input, int64
     const bool by_input = rl_module_is_training(self) || !n->tracks;
     rl_tensor *x = single ? rl_unsqueeze(input, 0) : input;
     rl_tensor *y = rl_instance_norm(x, .running_mean = n->mean, .running_var = n->var, .weight = n->weight,
-                                    .bias = n->bias, .use_input_stats = by_input ? 1 : RL_ZERO,
-                                    .momentum = option(n->momentum), .eps = option(n->eps));
+                                    .bias = n->bias, .use_input_stats = rl_option_of_truth(by_input),
+                                    .momentum = rl_option_of_real(n->momentum), .eps = rl_option_of_real(n->eps));
     return y && single ? rl_squeeze(y, .dim = RL_DIMS(0)) : y;
 }
 
@@ -264,16 +253,16 @@ static rl_module *channel_norm_new(const rl_module_class *klass, const char *nam
         return NULL;
     channel_norm *n = DATA(self);
     *n = (channel_norm){.features = features,
-                        .eps = number(o.eps, 1e-5),
-                        .momentum = number(o.momentum, 0.1),
-                        .affine = truth(o.affine, otherwise),
-                        .tracks = truth(o.track_running_stats, otherwise),
+                        .eps = rl_option_real(o.eps, 1e-5),
+                        .momentum = rl_option_real(o.momentum, 0.1),
+                        .affine = rl_option_truth(o.affine, otherwise),
+                        .tracks = rl_option_truth(o.track_running_stats, otherwise),
                         .cumulative = o.cumulative};
     rl_ints shape = RL_DIMS(features);
     RL_SCOPE();
     if (n->affine)
         n->weight = rl_module_add_parameter(self, "weight", filled(shape, 1.0, o.dtype, o.device));
-    if (n->affine && truth(o.bias, true))
+    if (n->affine && rl_option_truth(o.bias, true))
         n->bias = rl_module_add_parameter(self, "bias", filled(shape, 0.0, o.dtype, o.device));
     if (n->tracks) {
         n->mean = rl_module_add_buffer(self, "running_mean", filled(shape, 0.0, o.dtype, o.device));
@@ -324,8 +313,8 @@ typedef struct local_response_norm {
 
 static rl_tensor *local_response_norm_forward(rl_module *self, rl_tensor *input) {
     const local_response_norm *n = DATA(self);
-    return rl_local_response_norm(input, n->size, .alpha = option(n->alpha), .beta = option(n->beta),
-                                  .k = option(n->k));
+    return rl_local_response_norm(input, n->size, .alpha = rl_option_of_real(n->alpha),
+                                  .beta = rl_option_of_real(n->beta), .k = rl_option_of_real(n->k));
 }
 static void local_response_norm_describe(const rl_module *self, char *text, size_t room) {
     const local_response_norm *n = DATA(self);
@@ -348,7 +337,7 @@ rl_module *rl_nn_local_response_norm_opt(int64_t size, const rl_nn_local_respons
                             (long long)size);
     rl_module *self = rl_module_new(&local_response_norm_class);
     if (self)
-        *(local_response_norm *)DATA(self) =
-            (local_response_norm){size, number(o.alpha, 1e-4), number(o.beta, 0.75), number(o.k, 1.0)};
+        *(local_response_norm *)DATA(self) = (local_response_norm){
+            size, rl_option_real(o.alpha, 1e-4), rl_option_real(o.beta, 0.75), rl_option_real(o.k, 1.0)};
     return self;
 }

@@ -254,7 +254,7 @@ static rl_status check_layer(const char *what, cell_kind kind, const rl_nn_rnn_o
         return rl_fail(RL_INVALID_ARGUMENT, "%s: num_layers must be 1 or more, got %lld", what, (long long)layers);
     if (!(dropout >= 0.0 && dropout <= 1.0))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: dropout must lie within 0 and 1, got %g", what, dropout);
-    if (o->proj_size != 0 && o->proj_size != RL_ZERO)
+    if (rl_option_int(o->proj_size, 0) != 0)
         return rl_fail(kind == LSTM ? RL_UNSUPPORTED : RL_INVALID_ARGUMENT,
                        kind == LSTM ? "%s: projections are not there yet, proj_size must be 0, got %lld"
                                     : "%s: proj_size is of lstm alone, got %lld",
@@ -269,8 +269,8 @@ static rl_module *layer_new(const rl_module_class *klass, const char *what, cell
     rl_nn_rnn_options o = {0};
     if (rl_failed() || rl_sized_take(what, &o, sizeof o, given) != RL_OK || check_sizes(what, input, hidden) != RL_OK)
         return NULL;
-    int64_t layers = o.num_layers == 0 ? 1 : o.num_layers == RL_ZERO ? 0 : o.num_layers;
-    double dropout = o.dropout == (double)RL_ZERO ? 0.0 : o.dropout;
+    int64_t layers = rl_option_int(o.num_layers, 1);
+    double dropout = rl_option_real(o.dropout, 0.0);
     if (check_layer(what, kind, &o, layers, dropout) != RL_OK ||
         (kind == TANH && read_nonlinearity(what, o.nonlinearity, &kind) != RL_OK))
         return NULL;

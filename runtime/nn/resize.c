@@ -136,9 +136,9 @@ LAYER(pixel_shuffle, "PixelShuffle", rl_pixel_shuffle(input, n->i), "upscale_fac
 LAYER(pixel_unshuffle, "PixelUnshuffle", rl_pixel_unshuffle(input, n->i), "downscale_factor=%lld", (long long)n->i)
 LAYER(channel_shuffle, "ChannelShuffle", rl_channel_shuffle(input, n->i), "groups=%lld", (long long)n->i)
 
-#define TRAINING (rl_module_is_training(self) ? 1 : RL_ZERO)
+#define TRAINING rl_option_of_truth(rl_module_is_training(self))
 #define DROPOUT(op, text)                                                                                              \
-    LAYER(op, text, rl_##op(input, .p = layer_real(n->a), .train = TRAINING), "p=%s, inplace=False",                   \
+    LAYER(op, text, rl_##op(input, .p = rl_option_of_real(n->a), .train = TRAINING), "p=%s, inplace=False",            \
           PYTHON_FLOAT(n->a))                                                                                          \
     rl_module *rl_nn_##op(double p) {                                                                                  \
         return dropout_new(&op##_class, p);                                                                            \

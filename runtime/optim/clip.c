@@ -85,7 +85,7 @@ rl_tensor *rl_clip_grad_norm_opt(rl_module *module, double max_norm, const rl_cl
     rl_tensor *norm = NULL;
     if (rl_failed() || rl_sized_take("clip_grad_norm", &o, sizeof o, given) != RL_OK)
         return NULL;
-    double order = o.norm_type == 0.0 ? 2.0 : o.norm_type == (double)RL_ZERO ? 0.0 : o.norm_type;
+    double order = rl_option_real(o.norm_type, 2.0);
     if (isnan(order) || isnan(max_norm))
         return rl_fail_null(RL_INVALID_ARGUMENT,
                             "clip_grad_norm: max_norm and norm_type must be numbers, got %g and %g", max_norm, order);

@@ -4,18 +4,14 @@
 #include "base/sized.h"
 #include "optim/optimizer.h"
 
-static double or_default(double given, double normal) {
-    return given == 0.0 ? normal : given == (double)RL_ZERO ? 0.0 : given;
-}
-
 rl_optimizer *rl_optimizer_sgd_opt(rl_module *module, const rl_optimizer_sgd_options *given) {
     rl_optimizer_sgd_options o = {0};
     if (rl_failed() || rl_sized_take("optimizer_sgd", &o, sizeof o, given) != RL_OK)
         return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1e-3),
-                            .momentum = or_default(o.momentum, 0.0),
-                            .dampening = or_default(o.dampening, 0.0),
-                            .weight_decay = or_default(o.weight_decay, 0.0),
+    rule_options options = {.lr = rl_option_real(o.lr, 1e-3),
+                            .momentum = rl_option_real(o.momentum, 0.0),
+                            .dampening = rl_option_real(o.dampening, 0.0),
+                            .weight_decay = rl_option_real(o.weight_decay, 0.0),
                             .nesterov = o.nesterov,
                             .maximize = o.maximize};
     return optimizer_new(&rule_sgd, &options, module, o.parameters);
@@ -26,11 +22,11 @@ static rl_optimizer *adam(const rule *kind, rl_module *module, const rl_optimize
     rl_optimizer_adam_options o = {0};
     if (rl_failed() || rl_sized_take("optimizer_adam", &o, sizeof o, given) != RL_OK)
         return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1e-3),
-                            .beta1 = or_default(o.beta1, 0.9),
-                            .beta2 = or_default(o.beta2, 0.999),
-                            .eps = or_default(o.eps, 1e-8),
-                            .weight_decay = or_default(o.weight_decay, decay),
+    rule_options options = {.lr = rl_option_real(o.lr, 1e-3),
+                            .beta1 = rl_option_real(o.beta1, 0.9),
+                            .beta2 = rl_option_real(o.beta2, 0.999),
+                            .eps = rl_option_real(o.eps, 1e-8),
+                            .weight_decay = rl_option_real(o.weight_decay, decay),
                             .amsgrad = o.amsgrad,
                             .maximize = o.maximize,
                             .decoupled = decoupled};
@@ -47,11 +43,11 @@ rl_optimizer *rl_optimizer_rmsprop_opt(rl_module *module, const rl_optimizer_rms
     rl_optimizer_rmsprop_options o = {0};
     if (rl_failed() || rl_sized_take("optimizer_rmsprop", &o, sizeof o, given) != RL_OK)
         return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1e-2),
-                            .alpha = or_default(o.alpha, 0.99),
-                            .eps = or_default(o.eps, 1e-8),
-                            .weight_decay = or_default(o.weight_decay, 0.0),
-                            .momentum = or_default(o.momentum, 0.0),
+    rule_options options = {.lr = rl_option_real(o.lr, 1e-2),
+                            .alpha = rl_option_real(o.alpha, 0.99),
+                            .eps = rl_option_real(o.eps, 1e-8),
+                            .weight_decay = rl_option_real(o.weight_decay, 0.0),
+                            .momentum = rl_option_real(o.momentum, 0.0),
                             .centered = o.centered,
                             .maximize = o.maximize};
     return optimizer_new(o.centered ? &rule_rmsprop_centered : &rule_rmsprop, &options, module, o.parameters);
@@ -61,11 +57,11 @@ rl_optimizer *rl_optimizer_adagrad_opt(rl_module *module, const rl_optimizer_ada
     rl_optimizer_adagrad_options o = {0};
     if (rl_failed() || rl_sized_take("optimizer_adagrad", &o, sizeof o, given) != RL_OK)
         return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1e-2),
-                            .lr_decay = or_default(o.lr_decay, 0.0),
-                            .weight_decay = or_default(o.weight_decay, 0.0),
-                            .initial = or_default(o.initial_accumulator_value, 0.0),
-                            .eps = or_default(o.eps, 1e-10),
+    rule_options options = {.lr = rl_option_real(o.lr, 1e-2),
+                            .lr_decay = rl_option_real(o.lr_decay, 0.0),
+                            .weight_decay = rl_option_real(o.weight_decay, 0.0),
+                            .initial = rl_option_real(o.initial_accumulator_value, 0.0),
+                            .eps = rl_option_real(o.eps, 1e-10),
                             .maximize = o.maximize};
     return optimizer_new(&rule_adagrad, &options, module, o.parameters);
 }
@@ -74,10 +70,10 @@ rl_optimizer *rl_optimizer_adadelta_opt(rl_module *module, const rl_optimizer_ad
     rl_optimizer_adadelta_options o = {0};
     if (rl_failed() || rl_sized_take("optimizer_adadelta", &o, sizeof o, given) != RL_OK)
         return NULL;
-    rule_options options = {.lr = or_default(o.lr, 1.0),
-                            .alpha = or_default(o.rho, 0.9),
-                            .eps = or_default(o.eps, 1e-6),
-                            .weight_decay = or_default(o.weight_decay, 0.0),
+    rule_options options = {.lr = rl_option_real(o.lr, 1.0),
+                            .alpha = rl_option_real(o.rho, 0.9),
+                            .eps = rl_option_real(o.eps, 1e-6),
+                            .weight_decay = rl_option_real(o.weight_decay, 0.0),
                             .maximize = o.maximize};
     return optimizer_new(&rule_adadelta, &options, module, o.parameters);
 }
@@ -89,12 +85,12 @@ static rl_optimizer *moments(const char *function, const rule *kind, rl_module *
         return NULL;
     if (kind == &rule_adamax && o.decoupled_weight_decay)
         return rl_fail_null(RL_INVALID_ARGUMENT, "%s: it has no decoupled_weight_decay", function);
-    rule_options options = {.lr = or_default(o.lr, lr),
-                            .beta1 = or_default(o.beta1, 0.9),
-                            .beta2 = or_default(o.beta2, 0.999),
-                            .eps = or_default(o.eps, 1e-8),
-                            .weight_decay = or_default(o.weight_decay, 0.0),
-                            .momentum_decay = or_default(o.momentum_decay, 4e-3),
+    rule_options options = {.lr = rl_option_real(o.lr, lr),
+                            .beta1 = rl_option_real(o.beta1, 0.9),
+                            .beta2 = rl_option_real(o.beta2, 0.999),
+                            .eps = rl_option_real(o.eps, 1e-8),
+                            .weight_decay = rl_option_real(o.weight_decay, 0.0),
+                            .momentum_decay = rl_option_real(o.momentum_decay, 4e-3),
                             .decoupled = o.decoupled_weight_decay,
                             .maximize = o.maximize};
     return optimizer_new(kind, &options, module, o.parameters);

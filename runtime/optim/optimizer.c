@@ -120,10 +120,6 @@ rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_mo
     return self ? rl_object_own(self) : NULL;
 }
 
-static double or_as(double given, double normal) {
-    return given == 0.0 ? normal : given == (double)RL_ZERO ? 0.0 : given;
-}
-
 rl_status rl_optimizer_add_group_opt(rl_optimizer *self, rl_tensors parameters,
                                      const rl_optimizer_group_options *given) {
     rl_optimizer_group_options o = {0};
@@ -132,14 +128,14 @@ rl_status rl_optimizer_add_group_opt(rl_optimizer *self, rl_tensors parameters,
         rl_sized_take("optimizer_add_group", &o, sizeof o, given) != RL_OK)
         return rl_error_status();
     options = self->groups[0].options;
-    options.lr = or_as(o.lr, options.lr);
-    options.weight_decay = or_as(o.weight_decay, options.weight_decay);
-    options.momentum = or_as(o.momentum, options.momentum);
-    options.dampening = or_as(o.dampening, options.dampening);
-    options.beta1 = or_as(o.beta1, options.beta1);
-    options.beta2 = or_as(o.beta2, options.beta2);
-    options.eps = or_as(o.eps, options.eps);
-    options.alpha = or_as(o.alpha, options.alpha);
+    options.lr = rl_option_real(o.lr, options.lr);
+    options.weight_decay = rl_option_real(o.weight_decay, options.weight_decay);
+    options.momentum = rl_option_real(o.momentum, options.momentum);
+    options.dampening = rl_option_real(o.dampening, options.dampening);
+    options.beta1 = rl_option_real(o.beta1, options.beta1);
+    options.beta2 = rl_option_real(o.beta2, options.beta2);
+    options.eps = rl_option_real(o.eps, options.eps);
+    options.alpha = rl_option_real(o.alpha, options.alpha);
     return add_group(self, &options, parameters);
 }
 

@@ -77,14 +77,14 @@ rl_grad_scaler *rl_grad_scaler_new_opt(const rl_grad_scaler_options *given) {
     rl_grad_scaler *self;
     if (rl_failed() || rl_sized_take("grad_scaler", &o, sizeof o, given) != RL_OK)
         return NULL;
-    o.init_scale = o.init_scale == 0.0 ? 65536.0 : o.init_scale;
-    o.growth_factor = o.growth_factor == 0.0 ? 2.0 : o.growth_factor;
-    o.backoff_factor = o.backoff_factor == 0.0 ? 0.5 : o.backoff_factor;
-    o.growth_interval = o.growth_interval == 0 ? 2000 : o.growth_interval;
+    o.init_scale = rl_option_real(o.init_scale, 65536.0);
+    o.growth_factor = rl_option_real(o.growth_factor, 2.0);
+    o.backoff_factor = rl_option_real(o.backoff_factor, 0.5);
+    o.growth_interval = rl_option_int(o.growth_interval, 2000);
     if (check_options(&o) || !(self = rl_alloc_zero(1, sizeof *self, "gradient scaler")))
         return NULL;
     rl_object_init(&self->object, &scaler_class);
-    self->enabled = o.enabled != RL_ZERO;
+    self->enabled = rl_option_truth(o.enabled, true);
     self->scale = (float)o.init_scale;
     self->growth_factor = o.growth_factor;
     self->backoff_factor = o.backoff_factor;

@@ -21,10 +21,6 @@ static void schedule_destroy(rl_object *object) {
 }
 static const rl_object_class schedule_class = {"schedule", schedule_destroy};
 
-double schedule_or(double given, double normal) {
-    return given == 0.0 ? normal : given == (double)RL_ZERO ? 0.0 : given;
-}
-
 rl_schedule *schedule_new(const char *function, const schedule_kind *kind, rl_optimizer *optimizer) {
     rl_schedule *self;
     if (rl_failed())

@@ -69,6 +69,5 @@ rl_schedule *schedule_start(rl_schedule *self);
 rl_status schedule_set_milestones(const char *function, rl_schedule *self, rl_ints milestones);
 /* How many milestones are at or before t. */
 int64_t schedule_milestones_passed(const rl_schedule *self, int64_t t);
-double schedule_or(double given, double normal);
 
 #endif

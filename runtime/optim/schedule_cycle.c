@@ -76,15 +76,26 @@ static void set_phases(one_cycle *cycle, double pct_start, int64_t total_steps, 
                                  .momentum_at = {MOMENTUM_MAX, MOMENTUM_BASE, MOMENTUM_MAX}};
 }
 
+static rl_status set_total(const char *function, rl_schedule *self, const rl_schedule_one_cycle_options *o) {
+    const int64_t epochs = rl_option_int(o->epochs, 0), steps = rl_option_int(o->steps_per_epoch, 0);
+    int64_t product = 0;
+    if (epochs > 0 && steps > 0 && __builtin_mul_overflow(epochs, steps, &product))
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: %lld epochs of %lld steps are too many steps", function,
+                       (long long)epochs, (long long)steps);
+    self->total = rl_option_int(o->total_steps, product);
+    return self->total > 0 && epochs >= 0 && steps >= 0
+               ? RL_OK
+               : rl_fail(RL_INVALID_ARGUMENT,
+                         "%s: total_steps, or both epochs and steps_per_epoch, must be given and above 0", function);
+}
+
 static rl_status set_one_cycle(const char *function, rl_schedule *self, double max_lr,
                                const rl_schedule_one_cycle_options *o) {
-    double pct_start = schedule_or(o->pct_start, 0.3);
+    double pct_start = rl_option_real(o->pct_start, 0.3);
     const rule *kind = self->optimizer->rule;
     bool linear;
-    self->total = o->total_steps != 0 ? o->total_steps : o->epochs * o->steps_per_epoch;
-    if (self->total <= 0 || o->epochs < 0 || o->steps_per_epoch < 0)
-        return rl_fail(RL_INVALID_ARGUMENT,
-                       "%s: total_steps, or both epochs and steps_per_epoch, must be given and above 0", function);
+    if (set_total(function, self, o) != RL_OK)
+        return rl_error_status();
     if (!(pct_start >= 0.0 && pct_start <= 1.0))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: pct_start must lie within [0, 1], got %g", function, pct_start);
     if (!(max_lr >= 0.0) || isinf(max_lr))
@@ -93,15 +104,15 @@ static rl_status set_one_cycle(const char *function, rl_schedule *self, double m
         return rl_error_status();
     set_phases(&self->cycle, pct_start, self->total, o->three_phase);
     self->cycle.linear = linear;
-    self->cycle.cycle_momentum = o->cycle_momentum != RL_ZERO;
+    self->cycle.cycle_momentum = rl_option_truth(o->cycle_momentum, true);
     if (self->cycle.cycle_momentum && !kind->has_betas && !kind->has_momentum)
         return rl_fail(RL_INVALID_ARGUMENT, "%s: %s has no momentum: give .cycle_momentum = RL_ZERO", function,
                        kind->name);
-    self->cycle.lr[LR_INITIAL] = max_lr / schedule_or(o->div_factor, 25.0);
+    self->cycle.lr[LR_INITIAL] = max_lr / rl_option_real(o->div_factor, 25.0);
     self->cycle.lr[LR_MAX] = max_lr;
-    self->cycle.lr[LR_MIN] = self->cycle.lr[LR_INITIAL] / schedule_or(o->final_div_factor, 1e4);
-    self->cycle.momentum[MOMENTUM_BASE] = schedule_or(o->base_momentum, 0.85);
-    self->cycle.momentum[MOMENTUM_MAX] = schedule_or(o->max_momentum, 0.95);
+    self->cycle.lr[LR_MIN] = self->cycle.lr[LR_INITIAL] / rl_option_real(o->final_div_factor, 1e4);
+    self->cycle.momentum[MOMENTUM_BASE] = rl_option_real(o->base_momentum, 0.85);
+    self->cycle.momentum[MOMENTUM_MAX] = rl_option_real(o->max_momentum, 0.95);
     for (int i = 0; i < 3; i++)
         if (!isfinite(self->cycle.lr[i]))
             return rl_fail(RL_INVALID_ARGUMENT, "%s: div_factor and final_div_factor must not be 0", function);
@@ -175,17 +186,17 @@ static rl_status plateau_step(rl_schedule *self, const double *metric) {
 const schedule_kind schedule_plateau = {.name = "ReduceLROnPlateau", .step = plateau_step};
 
 static rl_status set_plateau(const char *function, rl_schedule *self, const rl_schedule_plateau_options *o) {
-    self->factor = schedule_or(o->factor, 0.1);
+    self->factor = rl_option_real(o->factor, 0.1);
     if (!(self->factor < 1.0))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: factor must be below 1, got %g", function, self->factor);
     if (choose(function, "mode", o->mode, "min", "max", &self->plateau.max) ||
         choose(function, "threshold_mode", o->threshold_mode, "rel", "abs", &self->plateau.absolute))
         return rl_error_status();
-    self->plateau.patience = o->patience == 0 ? 10 : o->patience == RL_ZERO ? 0 : o->patience;
-    self->plateau.cooldown = o->cooldown == RL_ZERO ? 0 : o->cooldown;
-    self->plateau.threshold = schedule_or(o->threshold, 1e-4);
-    self->plateau.min_lr = schedule_or(o->min_lr, 0.0);
-    self->plateau.eps = schedule_or(o->eps, 1e-8);
+    self->plateau.patience = rl_option_int(o->patience, 10);
+    self->plateau.cooldown = rl_option_int(o->cooldown, 0);
+    self->plateau.threshold = rl_option_real(o->threshold, 1e-4);
+    self->plateau.min_lr = rl_option_real(o->min_lr, 0.0);
+    self->plateau.eps = rl_option_real(o->eps, 1e-8);
     self->plateau.best = self->plateau.max ? -INFINITY : INFINITY;
     return RL_OK;
 }

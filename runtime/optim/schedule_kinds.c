@@ -45,7 +45,7 @@ static rl_schedule *with_gamma(const char *function, const schedule_kind *kind, 
         return NULL;
     rl_schedule *self = schedule_new(function, kind, optimizer);
     if (self)
-        self->gamma = schedule_or(o.gamma, 0.1);
+        self->gamma = rl_option_real(o.gamma, 0.1);
     return self;
 }
 
@@ -124,7 +124,7 @@ static rl_schedule *with_factor(const char *function, const schedule_kind *kind,
     *o = (rl_schedule_factor_options){0};
     if (rl_failed() || rl_sized_take(function, o, sizeof *o, given) != RL_OK)
         return NULL;
-    o->total_iters = o->total_iters == 0 ? 5 : o->total_iters;
+    o->total_iters = rl_option_int(o->total_iters, 5);
     if (check_positive(function, "total_iters", o->total_iters) != RL_OK)
         return NULL;
     rl_schedule *self = schedule_new(function, kind, optimizer);
@@ -146,7 +146,7 @@ rl_schedule *rl_schedule_constant_lr_opt(rl_optimizer *optimizer, const rl_sched
     rl_schedule *self = with_factor(function, &constant_kind, optimizer, options, &o);
     if (!self)
         return NULL;
-    self->factor = schedule_or(o.factor, 1.0 / 3.0);
+    self->factor = rl_option_real(o.factor, 1.0 / 3.0);
     return finish(self, check_factor(function, "factor", self->factor, false));
 }
 
@@ -156,8 +156,8 @@ rl_schedule *rl_schedule_linear_lr_opt(rl_optimizer *optimizer, const rl_schedul
     rl_schedule *self = with_factor(function, &linear_kind, optimizer, options, &o);
     if (!self)
         return NULL;
-    self->factor = schedule_or(o.start_factor, 1.0 / 3.0);
-    self->end_factor = schedule_or(o.end_factor, 1.0);
+    self->factor = rl_option_real(o.start_factor, 1.0 / 3.0);
+    self->end_factor = rl_option_real(o.end_factor, 1.0);
     rl_status status = check_factor(function, "start_factor", self->factor, false);
     return finish(self, status ? status : check_factor(function, "end_factor", self->end_factor, true));
 }
@@ -168,7 +168,7 @@ rl_schedule *rl_schedule_polynomial_lr_opt(rl_optimizer *optimizer, const rl_sch
     rl_schedule *self = with_factor(function, &polynomial_kind, optimizer, options, &o);
     if (!self)
         return NULL;
-    self->power = schedule_or(o.power, 1.0);
+    self->power = rl_option_real(o.power, 1.0);
     return finish(self, check_number(function, "power", self->power));
 }
 
@@ -195,9 +195,9 @@ static rl_schedule *with_cosine(const char *function, const schedule_kind *kind,
     rl_schedule *self = schedule_new(function, kind, optimizer);
     if (!self)
         return NULL;
-    self->eta_min = schedule_or(o.eta_min, 0.0);
+    self->eta_min = rl_option_real(o.eta_min, 0.0);
     self->period = self->restart.length = period;
-    self->restart.mult = o.t_mult == 0 ? 1 : o.t_mult;
+    self->restart.mult = rl_option_int(o.t_mult, 1);
     rl_status status = check_number(function, "eta_min", self->eta_min);
     if (!status)
         status = check_positive(function, kind == &cosine_kind ? "t_max" : "t_0", period);

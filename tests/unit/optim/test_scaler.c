@@ -101,6 +101,10 @@ static void test_order(void **state) {
     expect(rl_grad_scaler_set_scale(scaler, 0.0), "above 0");
     assert_null(rl_grad_scaler_new(.growth_factor = 0.5));
     expect(rl_error_status(), "growth_factor must be above 1");
+    assert_null(rl_grad_scaler_new(.growth_factor = (double)RL_ZERO));
+    expect(rl_error_status(), "growth_factor must be above 1, got 0");
+    assert_null(rl_grad_scaler_new(.growth_interval = RL_ZERO));
+    expect(rl_error_status(), "growth_interval must be above 0, got 0");
     assert_null(rl_grad_scaler_new(.backoff_factor = 1.5));
     expect(rl_error_status(), "backoff_factor");
 }

@@ -192,6 +192,10 @@ static void test_refuses(void **state) {
     expect(rl_schedule_constant_lr(o, .factor = 2.0), "factor must be above 0 and at most 1");
     expect(rl_schedule_linear_lr(o, .end_factor = 1.5), "end_factor must be at least 0");
     expect(rl_schedule_polynomial_lr(o, .total_iters = -1), "total_iters");
+    expect(rl_schedule_linear_lr(o, .total_iters = RL_ZERO), "total_iters must be above 0, got 0");
+    expect(rl_schedule_cosine_annealing_warm_restarts(o, 3, .t_mult = RL_ZERO), "t_mult must be above 0, got 0");
+    expect(rl_schedule_one_cycle_lr(o, 0.1, .epochs = INT64_MAX, .steps_per_epoch = 2), "are too many steps");
+    expect(rl_schedule_one_cycle_lr(o, 0.1, .total_steps = RL_ZERO, .epochs = 2, .steps_per_epoch = 2), "above 0");
     expect(rl_schedule_cosine_annealing_lr(o, 0), "t_max");
     expect(rl_schedule_cosine_annealing_warm_restarts(o, 3, .t_mult = -1), "t_mult");
     expect(rl_schedule_one_cycle_lr(o, 0.1), "total_steps");
