@@ -7,15 +7,13 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "nn/module.h"
+#include "nn/numbers.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
 
-enum { MOST_SPATIAL = 3 };
-
 typedef struct conv {
-    rl_nn_conv_options options; /* lists point into `numbers` */
-    int64_t in, out, spatial;
-    bool transposed;
+    int64_t in, out, spatial, groups;
+    bool transposed, same;
     const char *mode; /* of rl_pad; NULL: zeros, which the op itself sees */
     int64_t kernel[MOST_SPATIAL], stride[MOST_SPATIAL], padding[2 * MOST_SPATIAL], output_padding[MOST_SPATIAL],
         dilation[MOST_SPATIAL];
@@ -40,16 +38,16 @@ static rl_tensor *plain(const conv *c, rl_tensor *input, bool relu) {
     }
     if (relu)
         y = rl_conv_activation(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding,
-                               .dilation = dilation, .groups = c->options.groups, .activation = "relu");
+                               .dilation = dilation, .groups = c->groups, .activation = "relu");
     else
         y = rl_conv(x, c->weight, .bias = c->bias, .stride = stride, .padding = padding, .dilation = dilation,
-                    .groups = c->options.groups);
+                    .groups = c->groups);
     return alone ? rl_squeeze(y, .dim = RL_DIMS(0)) : y;
 }
 
 static rl_tensor *conv_forward(rl_module *self, rl_tensor *x) {
     const conv *c = rl_module_data(self);
-    const int64_t spatial = c->spatial, groups = c->options.groups;
+    const int64_t spatial = c->spatial, groups = c->groups;
     if (!c->transposed)
         return plain(c, x, false);
     rl_ints stride = RL_INTS(c->stride, spatial), dilation = RL_INTS(c->dilation, spatial),
@@ -88,7 +86,7 @@ static void conv_describe(const rl_module *self, char *text, size_t room) {
 #define TUPLE(name, values) used += add_tuple(line + used, sizeof line - (size_t)used, name, values, c->spatial)
     TUPLE("kernel_size", c->kernel);
     TUPLE("stride", c->stride);
-    if (c->options.same)
+    if (c->same)
         used += snprintf(line + used, sizeof line - (size_t)used, ", padding=same");
     else if (!all_are(c->padding, c->spatial, 0))
         TUPLE("padding", c->padding);
@@ -97,8 +95,8 @@ static void conv_describe(const rl_module *self, char *text, size_t room) {
     if (!all_are(c->output_padding, c->spatial, 0))
         TUPLE("output_padding", c->output_padding);
 #undef TUPLE
-    if (c->options.groups != 1)
-        used += snprintf(line + used, sizeof line - (size_t)used, ", groups=%lld", (long long)c->options.groups);
+    if (c->groups != 1)
+        used += snprintf(line + used, sizeof line - (size_t)used, ", groups=%lld", (long long)c->groups);
     if (!c->bias)
         used += snprintf(line + used, sizeof line - (size_t)used, ", bias=False");
     if (c->mode)
@@ -120,24 +118,8 @@ rl_tensor *rl_nn_conv_with_relu(rl_module *self, rl_tensor *input) {
     return c && !c->transposed ? plain(c, input, true) : NULL;
 }
 
-/* One number for each spatial dimension: of the list, else the number, else what is usual. */
-static rl_status read_numbers(const char *layer, const char *name, rl_ints list, int64_t number, int64_t usual,
-                              int64_t least, int64_t spatial, int64_t *out) {
-    if (list.count != 0 && list.count != 1 && list.count != spatial)
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: %s must be 1 number or %lld, got %lld", layer, name,
-                       (long long)spatial, (long long)list.count);
-    for (int64_t d = 0; d < spatial; d++) {
-        out[d] = list.count ? list.data[list.count == 1 ? 0 : d] : number ? number : usual;
-        if (out[d] < least || out[d] > INT32_MAX)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: %s must be %lld or more, got %lld", layer, name, (long long)least,
-                           (long long)out[d]);
-    }
-    return RL_OK;
-}
-
-static rl_status read_mode(const char *layer, conv *c) {
+static rl_status read_mode(const char *layer, conv *c, const char *given) {
     static const char *const modes[] = {"reflect", "replicate", "circular"};
-    const char *given = c->options.padding_mode;
     if (given == NULL || strcmp(given, "zeros") == 0)
         return RL_OK;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
@@ -150,51 +132,47 @@ static rl_status read_mode(const char *layer, conv *c) {
     return RL_OK;
 }
 
-static rl_status read_options(const char *layer, conv *c) {
-    const rl_nn_conv_options *o = &c->options;
-    rl_status status = read_numbers(layer, "kernel_size", o->kernel_sizes, o->kernel_size, 0, 1, c->spatial, c->kernel);
-    if (status == RL_OK)
-        status = read_numbers(layer, "stride", o->strides, o->stride, 1, 1, c->spatial, c->stride);
-    if (status == RL_OK)
-        status = read_numbers(layer, "padding", o->paddings, o->padding, 0, 0, c->spatial, c->padding);
-    if (status == RL_OK)
-        status = read_numbers(layer, "dilation", o->dilations, o->dilation, 1, 1, c->spatial, c->dilation);
-    if (status == RL_OK)
-        status = read_numbers(layer, "output_padding", o->output_paddings, o->output_padding, 0, 0, c->spatial,
-                              c->output_padding);
-    if (status != RL_OK)
-        return status;
-    if (o->groups < 1 || c->in < 1 || c->out < 1 || c->in % o->groups != 0 || c->out % o->groups != 0)
+static rl_status read_options(const char *layer, conv *c, int64_t kernel_size, const rl_nn_conv_options *o) {
+    static const int64_t zero[MOST_SPATIAL] = {0}, one[MOST_SPATIAL] = {1, 1, 1};
+    const int64_t n = c->spatial;
+    if (rl_nn_read_numbers(layer, "kernel_size", o->kernel_sizes, kernel_size, zero, 1, n, c->kernel) != RL_OK ||
+        rl_nn_read_numbers(layer, "stride", o->strides, o->stride, one, 1, n, c->stride) != RL_OK ||
+        rl_nn_read_numbers(layer, "padding", o->paddings, o->padding, zero, 0, n, c->padding) != RL_OK ||
+        rl_nn_read_numbers(layer, "dilation", o->dilations, o->dilation, one, 1, n, c->dilation) != RL_OK ||
+        rl_nn_read_numbers(layer, "output_padding", o->output_paddings, o->output_padding, zero, 0, n,
+                           c->output_padding) != RL_OK)
+        return rl_error_status();
+    if (c->groups < 1 || c->in < 1 || c->out < 1 || c->in % c->groups != 0 || c->out % c->groups != 0)
         return rl_fail(RL_INVALID_ARGUMENT,
                        "%s: channels must be 1 or more and divide into the groups, got %lld to %lld in %lld groups",
-                       layer, (long long)c->in, (long long)c->out, (long long)o->groups);
+                       layer, (long long)c->in, (long long)c->out, (long long)c->groups);
     if (!c->transposed && !all_are(c->output_padding, c->spatial, 0))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: output_padding is for transposed convolutions", layer);
-    if (o->same && (c->transposed || !all_are(c->stride, c->spatial, 1)))
+    if (c->same && (c->transposed || !all_are(c->stride, c->spatial, 1)))
         return rl_fail(RL_INVALID_ARGUMENT, "%s: same needs a stride of 1 and no transposed convolution", layer);
     for (int64_t d = 0; d < c->spatial; d++) { /* what is odd about `same` goes behind */
         int64_t all = c->dilation[d] * (c->kernel[d] - 1);
-        c->padding[d] = o->same ? all / 2 : c->padding[d];
-        c->padding[c->spatial + d] = o->same ? all - all / 2 : c->padding[d];
+        c->padding[d] = c->same ? all / 2 : c->padding[d];
+        c->padding[c->spatial + d] = c->same ? all - all / 2 : c->padding[d];
     }
-    return read_mode(layer, c);
+    return read_mode(layer, c, o->padding_mode);
 }
 
 /* Both uniform in +-1 / sqrt(fan_in). */
-static rl_status make_parameters(rl_module *self, conv *c) {
-    const int64_t first = c->transposed ? c->in : c->out, second = (c->transposed ? c->out : c->in) / c->options.groups;
+static rl_status make_parameters(rl_module *self, conv *c, const rl_nn_conv_options *o) {
+    const int64_t first = c->transposed ? c->in : c->out, second = (c->transposed ? c->out : c->in) / c->groups;
     int64_t shape[MOST_SPATIAL + 2] = {first, second}, fan_in = second;
     for (int64_t d = 0; d < c->spatial; d++) {
         shape[d + 2] = c->kernel[d];
         fan_in *= c->kernel[d];
     }
-    c->weight = rl_empty(RL_INTS(shape, c->spatial + 2), .dtype = c->options.dtype, .device = c->options.device);
+    c->weight = rl_empty(RL_INTS(shape, c->spatial + 2), .dtype = o->dtype, .device = o->device);
     rl_init_kaiming_uniform(c->weight, sqrt(5.0));
     rl_module_add_parameter(self, "weight", c->weight);
-    if (c->options.bias == RL_ZERO)
+    if (!rl_option_truth(o->bias, true))
         return rl_error_status();
     double bound = 1.0 / sqrt((double)fan_in);
-    c->bias = rl_empty(RL_DIMS(c->out), .dtype = c->options.dtype, .device = c->options.device);
+    c->bias = rl_empty(RL_DIMS(c->out), .dtype = o->dtype, .device = o->device);
     rl_init_uniform(c->bias, -bound, bound);
     rl_module_add_parameter(self, "bias", c->bias);
     return rl_error_status();
@@ -214,11 +192,14 @@ rl_module *rl_nn_conv_opt(int spatial, bool transposed, int64_t in, int64_t out,
     if (!self)
         return NULL;
     conv *c = rl_module_data(self);
-    *c = (conv){.options = options, .in = in, .out = out, .spatial = spatial, .transposed = transposed};
-    c->options.kernel_size = kernel_size;
-    c->options.groups = options.groups ? options.groups : 1;
+    *c = (conv){.in = in,
+                .out = out,
+                .spatial = spatial,
+                .groups = rl_option_int(options.groups, 1),
+                .transposed = transposed,
+                .same = options.same};
     RL_SCOPE();
-    if (read_options(class->name, c) != RL_OK)
+    if (read_options(class->name, c, kernel_size, &options) != RL_OK)
         return NULL;
-    return make_parameters(self, c) == RL_OK ? self : NULL;
+    return make_parameters(self, c, &options) == RL_OK ? self : NULL;
 }

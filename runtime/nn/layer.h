@@ -4,11 +4,11 @@
 #define RUSHLIGHT_RUNTIME_NN_LAYER_H
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/sized.h"
 #include "nn/module.h"
+#include "nn/numbers.h"
 #include "rushlight/ops.h"
 
 typedef struct layer_numbers { /* what such a layer is made with */
@@ -40,22 +40,6 @@ static inline rl_module *layer_new(const rl_module_class *klass, layer_numbers g
     if (self)
         memcpy(rl_module_data(self), &given, sizeof given);
     return self;
-}
-
-/* x as Python prints a float: the fewest digits that are x, and a point. */
-#define FLOAT_TEXT 40
-#define PYTHON_FLOAT(x) layer_float_text(x, (char[FLOAT_TEXT]){0})
-static inline const char *layer_float_text(double x, char *text) {
-    if (x == (double)(int64_t)x && x < 1e16 && x > -1e16) {
-        snprintf(text, FLOAT_TEXT, "%.1f", x);
-        return text;
-    }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, FLOAT_TEXT, "%.*g", digits, x);
-        if (strtod(text, NULL) == x)
-            break;
-    }
-    return text;
 }
 
 #endif

@@ -63,7 +63,7 @@ static rl_module *linear_new(const rl_module_class *klass, int64_t in, int64_t o
     l->weight = rl_empty(RL_DIMS(out, in), .dtype = options.dtype, .device = options.device);
     rl_init_kaiming_uniform(l->weight, sqrt(5.0));
     rl_module_add_parameter(self, "weight", l->weight);
-    if (options.bias != RL_ZERO) {
+    if (rl_option_truth(options.bias, true)) {
         l->bias = rl_empty(RL_DIMS(out), .dtype = options.dtype, .device = options.device);
         rl_init_uniform(l->bias, -bound, bound);
         rl_module_add_parameter(self, "bias", l->bias);

@@ -4,8 +4,6 @@
 #include "base/sized.h"
 #include "nn/layer.h"
 
-enum { MOST_SPATIAL = 3 };
-
 typedef struct pool {
     int64_t spatial, kernel[MOST_SPATIAL], stride[MOST_SPATIAL], padding[MOST_SPATIAL], dilation[MOST_SPATIAL];
     bool tuple[4]; /* which of these were lists, to be printed so */
@@ -57,28 +55,13 @@ static const rl_module_class classes[2][MOST_SPATIAL] = {{CLASS(MaxPool1d), CLAS
                                                          {CLASS(AvgPool1d), CLASS(AvgPool2d), CLASS(AvgPool3d)}};
 #undef CLASS
 
-/* One number for each spatial dimension: of the list, else the number, else what is usual. */
-static rl_status read_numbers(const char *layer, const char *name, rl_ints list, int64_t number, const int64_t *usual,
-                              int64_t least, int64_t spatial, int64_t *out) {
-    if (list.count != 0 && list.count != 1 && list.count != spatial)
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: %s must be 1 number or %lld, got %lld", layer, name,
-                       (long long)spatial, (long long)list.count);
-    for (int64_t d = 0; d < spatial; d++) {
-        out[d] = list.count ? list.data[list.count == 1 ? 0 : d] : number ? number : usual[d];
-        if (out[d] < least || out[d] > INT32_MAX)
-            return rl_fail(RL_INVALID_ARGUMENT, "%s: %s must be %lld or more, got %lld", layer, name, (long long)least,
-                           (long long)out[d]);
-    }
-    return RL_OK;
-}
-
 static rl_status read_options(const char *layer, pool *p, int64_t kernel_size, const rl_nn_pool_options *o) {
     static const int64_t zero[MOST_SPATIAL] = {0}, one[MOST_SPATIAL] = {1, 1, 1};
     const rl_ints kernels = kernel_size ? RL_NO_DIMS : o->kernel_sizes;
-    if (read_numbers(layer, "kernel_size", kernels, kernel_size, zero, 1, p->spatial, p->kernel) != RL_OK ||
-        read_numbers(layer, "stride", o->strides, o->stride, p->kernel, 1, p->spatial, p->stride) != RL_OK ||
-        read_numbers(layer, "padding", o->paddings, o->padding, zero, 0, p->spatial, p->padding) != RL_OK ||
-        read_numbers(layer, "dilation", o->dilations, o->dilation, one, 1, p->spatial, p->dilation) != RL_OK)
+    if (rl_nn_read_numbers(layer, "kernel_size", kernels, kernel_size, zero, 1, p->spatial, p->kernel) != RL_OK ||
+        rl_nn_read_numbers(layer, "stride", o->strides, o->stride, p->kernel, 1, p->spatial, p->stride) != RL_OK ||
+        rl_nn_read_numbers(layer, "padding", o->paddings, o->padding, zero, 0, p->spatial, p->padding) != RL_OK ||
+        rl_nn_read_numbers(layer, "dilation", o->dilations, o->dilation, one, 1, p->spatial, p->dilation) != RL_OK)
         return rl_error_status();
     p->tuple[0] = kernels.count > 1;
     p->tuple[1] = o->strides.count > 1 || (o->strides.count == 0 && o->stride == 0 && p->tuple[0]);
@@ -156,7 +139,7 @@ rl_module *rl_nn_adaptive_pool(int spatial, bool average, rl_ints output_size) {
     const rl_module_class *klass = &adaptive_classes[average][spatial - 1];
     if (output_size.count < 1)
         return rl_fail_null(RL_INVALID_ARGUMENT, "%s: output_size is empty", klass->name);
-    if (read_numbers(klass->name, "output_size", output_size, 0, none, 0, spatial, a.size) != RL_OK)
+    if (rl_nn_read_numbers(klass->name, "output_size", output_size, 0, none, 0, spatial, a.size) != RL_OK)
         return NULL;
     rl_module *self = rl_module_new(klass);
     if (self)

@@ -4,8 +4,6 @@
 #include "base/sized.h"
 #include "nn/layer.h"
 
-enum { MOST_SPATIAL = 3 };
-
 /* Upsample -----------------------------------------------------------------------------------------------------------
  */
 
@@ -43,9 +41,13 @@ rl_module *rl_nn_upsample_opt(const rl_nn_upsample_options *given) {
     if (rl_failed() || rl_sized_take("upsample", &options, sizeof options, given) != RL_OK)
         return NULL;
     const char *mode = options.mode ? options.mode : "nearest";
-    upsample u = {.count = options.size.count, .align = options.align_corners, .factor = options.scale_factor};
+    upsample u = {.count = options.size.count,
+                  .align = options.align_corners,
+                  .factor = rl_option_real(options.scale_factor, 0.0)};
     if ((options.size.count > 0) == (options.scale_factor != 0.0) || options.size.count > MOST_SPATIAL)
         return rl_fail_null(RL_INVALID_ARGUMENT, "upsample: give either size, of 1 to 3 numbers, or scale_factor");
+    if (u.count <= 0 && !(u.factor > 0.0))
+        return rl_fail_null(RL_INVALID_ARGUMENT, "upsample: scale_factor must be above 0, got %g", u.factor);
     if (strlen(mode) >= sizeof u.mode)
         return rl_fail_null(RL_INVALID_ARGUMENT, "upsample: there is no mode '%.40s'", mode);
     memcpy(u.mode, mode, strlen(mode) + 1);

@@ -54,6 +54,8 @@ static void test_printed(void **state) {
                    "MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=True)");
     assert_printed(rl_nn_max_pool1d(3, .stride = 1, .dilation = 2),
                    "MaxPool1d(kernel_size=3, stride=1, padding=0, dilation=2, ceil_mode=False)");
+    assert_printed(rl_nn_max_pool2d(2, .padding = RL_ZERO),
+                   "MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)");
     assert_printed(rl_nn_max_pool2d(0, .kernel_sizes = RL_DIMS(3, 2)),
                    "MaxPool2d(kernel_size=(3, 2), stride=(3, 2), padding=0, dilation=1, ceil_mode=False)");
     assert_printed(rl_nn_avg_pool1d(2), "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))");
@@ -221,12 +223,18 @@ static void test_refused(void **state) {
     expect(RL_INVALID_ARGUMENT, "MaxPool2d: stride must be 1 number or 2, got 3");
     rl_nn_avg_pool2d(2, .dilation = 2);
     expect(RL_INVALID_ARGUMENT, "AvgPool2d: dilation is for maxima alone");
+    rl_nn_max_pool2d(2, .stride = INT64_C(1) << 40);
+    expect(RL_INVALID_ARGUMENT, "MaxPool2d: stride must be at most 2147483647, got 1099511627776");
+    rl_nn_max_pool2d(2, .stride = RL_ZERO);
+    expect(RL_INVALID_ARGUMENT, "MaxPool2d: stride must be 1 or more, got 0");
     rl_nn_adaptive_avg_pool2d(RL_DIMS(1, 2, 3));
     expect(RL_INVALID_ARGUMENT, "AdaptiveAvgPool2d: output_size must be 1 number or 2, got 3");
     rl_nn_pool_opt(4, false, 2, NULL);
     expect(RL_INVALID_ARGUMENT, "pool: spatial must be 1, 2 or 3, got 4");
     rl_nn_upsample();
     expect(RL_INVALID_ARGUMENT, "upsample: give either size");
+    rl_nn_upsample(.scale_factor = (double)RL_ZERO);
+    expect(RL_INVALID_ARGUMENT, "upsample: scale_factor must be above 0, got 0");
     rl_nn_pad(2, "mirror", RL_DIMS(1), 0);
     expect(RL_INVALID_ARGUMENT, "pad: mode must be 'zero'");
     rl_nn_pad(2, "zero", RL_DIMS(1, 2), 0);

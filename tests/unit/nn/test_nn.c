@@ -67,6 +67,9 @@ static void test_conv(void **state) {
                    "bias=False)");
     assert_printed(rl_nn_conv_transpose2d(2, 4, 3, .stride = 2, .output_padding = 1),
                    "ConvTranspose2d(2, 4, kernel_size=(3, 3), stride=(2, 2), output_padding=(1, 1))");
+    assert_printed(rl_nn_conv2d(1, 2, 3, .padding = RL_ZERO), "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))");
+    assert_printed(rl_nn_conv_transpose1d(1, 2, 3, .output_padding = RL_ZERO),
+                   "ConvTranspose1d(1, 2, kernel_size=(3,), stride=(1,))");
     assert_printed(same, "Conv2d(1, 1, kernel_size=(2, 2), stride=(1, 1), padding=same, bias=False)");
     rl_module *last = rl_nn_conv2d(3, 4, 3);
     rl_tensor *image = rl_ones(RL_DIMS(2, 3, 5, 5)), *before = rl_module_forward(last, image);
@@ -88,6 +91,12 @@ static void test_conv(void **state) {
     expect(RL_INVALID_ARGUMENT, "divide into the groups");
     rl_nn_conv2d(3, 4, 0);
     expect(RL_INVALID_ARGUMENT, "Conv2d: kernel_size must be 1 or more, got 0");
+    rl_nn_conv2d(3, 4, 3, .stride = INT64_C(1) << 40);
+    expect(RL_INVALID_ARGUMENT, "Conv2d: stride must be at most 2147483647, got 1099511627776");
+    rl_nn_conv2d(3, 4, 3, .stride = RL_ZERO);
+    expect(RL_INVALID_ARGUMENT, "Conv2d: stride must be 1 or more, got 0");
+    rl_nn_conv2d(3, 4, 3, .groups = RL_ZERO);
+    expect(RL_INVALID_ARGUMENT, "got 3 to 4 in 0 groups");
     rl_nn_conv3d(3, 4, 3, .strides = RL_DIMS(1, 2));
     expect(RL_INVALID_ARGUMENT, "Conv3d: stride must be 1 number or 3, got 2");
     rl_nn_conv2d(3, 4, 3, .same = true, .stride = 2);
