@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Normalizations: layers of the ops of their names; batch and instance norm keep running statistics as buffers. */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/sized.h"
 #include "nn/module.h"
+#include "nn/numbers.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
 
@@ -16,20 +15,6 @@
 static const char *word(bool x) {
     return x ? "True" : "False";
 }
-/* As Python prints a float: "1e-05", "0.1", "1.0"; as few digits as give it back. */
-static const char *float_text(double x, char *text, size_t room) {
-    const bool plain = x == 0.0 || (fabs(x) >= 1e-4 && fabs(x) < 1e16);
-    for (int digits = 1; digits <= 17; digits++) {
-        if (plain)
-            snprintf(text, room, "%.*f", digits, x);
-        else
-            snprintf(text, room, "%.*g", digits, x);
-        if (strtod(text, NULL) == x)
-            break;
-    }
-    return text;
-}
-
 /* A parameter or a buffer of one number. */
 static rl_tensor *filled(rl_ints shape, double value, rl_dtype dtype, rl_device *device) {
     return rl_full(shape, value, .dtype = dtype ? dtype : RL_F32, .device = device);
@@ -64,17 +49,15 @@ static size_t write_shape(const last_norm *n, char *text, size_t room) {
 }
 static void layer_norm_describe(const rl_module *self, char *text, size_t room) {
     const last_norm *n = DATA(self);
-    char eps[32];
     size_t at = write_shape(n, text, room);
     snprintf(text + at, room - at, ", eps=%s, elementwise_affine=%s, bias=%s",
-             float_text(rl_option_real(n->eps, 1e-5), eps, sizeof eps), word(n->affine), word(n->bias != NULL));
+             PYTHON_FLOAT(rl_option_real(n->eps, 1e-5)), word(n->affine), word(n->bias != NULL));
 }
 static void rms_norm_describe(const rl_module *self, char *text, size_t room) {
     const last_norm *n = DATA(self);
-    char eps[32];
     size_t at = write_shape(n, text, room);
     snprintf(text + at, room - at, ", eps=%s, elementwise_affine=%s",
-             n->eps == 0.0 ? "None" : float_text(rl_option_real(n->eps, 0.0), eps, sizeof eps), word(n->affine));
+             n->eps == 0.0 ? "None" : PYTHON_FLOAT(rl_option_real(n->eps, 0.0)), word(n->affine));
 }
 static const rl_module_class layer_norm_class = {.struct_size = sizeof(rl_module_class),
                                                  .name = "LayerNorm",
@@ -138,9 +121,8 @@ static rl_tensor *group_norm_forward(rl_module *self, rl_tensor *input) {
 }
 static void group_norm_describe(const rl_module *self, char *text, size_t room) {
     const group_norm *n = DATA(self);
-    char eps[32];
     snprintf(text, room, "%lld, %lld, eps=%s, affine=%s, bias=%s", (long long)n->groups, (long long)n->channels,
-             float_text(n->eps, eps, sizeof eps), word(n->affine), word(n->bias != NULL));
+             PYTHON_FLOAT(n->eps), word(n->affine), word(n->bias != NULL));
 }
 static const rl_module_class group_norm_class = {.struct_size = sizeof(rl_module_class),
                                                  .name = "GroupNorm",
@@ -179,11 +161,9 @@ typedef struct channel_norm {
 
 static void channel_norm_describe(const rl_module *self, char *text, size_t room) {
     const channel_norm *n = DATA(self);
-    char eps[32], momentum[32];
     snprintf(text, room, "%lld, eps=%s, momentum=%s, affine=%s, bias=%s, track_running_stats=%s",
-             (long long)n->features, float_text(n->eps, eps, sizeof eps),
-             n->cumulative ? "None" : float_text(n->momentum, momentum, sizeof momentum), word(n->affine),
-             word(n->bias != NULL), word(n->tracks));
+             (long long)n->features, PYTHON_FLOAT(n->eps), n->cumulative ? "None" : PYTHON_FLOAT(n->momentum),
+             word(n->affine), word(n->bias != NULL), word(n->tracks));
 }
 
 /* The dimensions that an input may have: those of the spatial ones, and one or two before them. */
@@ -318,9 +298,8 @@ static rl_tensor *local_response_norm_forward(rl_module *self, rl_tensor *input)
 }
 static void local_response_norm_describe(const rl_module *self, char *text, size_t room) {
     const local_response_norm *n = DATA(self);
-    char alpha[32], beta[32], k[32];
-    snprintf(text, room, "%lld, alpha=%s, beta=%s, k=%s", (long long)n->size, float_text(n->alpha, alpha, sizeof alpha),
-             float_text(n->beta, beta, sizeof beta), float_text(n->k, k, sizeof k));
+    snprintf(text, room, "%lld, alpha=%s, beta=%s, k=%s", (long long)n->size, PYTHON_FLOAT(n->alpha),
+             PYTHON_FLOAT(n->beta), PYTHON_FLOAT(n->k));
 }
 static const rl_module_class local_response_norm_class = {.struct_size = sizeof(rl_module_class),
                                                           .name = "LocalResponseNorm",

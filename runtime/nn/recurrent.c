@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/sized.h"
 #include "nn/module.h"
+#include "nn/numbers.h"
 #include "rushlight/ops.h"
 
 #define DATA(self) rl_module_data(self)
@@ -215,11 +216,11 @@ static rl_tensor *cell_forward(rl_module *self, rl_tensor *input) {
 
 static void layer_describe(const rl_module *self, char *text, size_t room) {
     const recurrent *r = DATA(self);
-    char layers[40] = "", dropout[40] = "";
+    char layers[40] = "", dropout[FLOAT_TEXT + 16] = "";
     if (r->layers != 1)
         snprintf(layers, sizeof layers, ", num_layers=%lld", (long long)r->layers);
     if (r->dropout != 0.0)
-        snprintf(dropout, sizeof dropout, r->dropout == 1.0 ? ", dropout=%.1f" : ", dropout=%g", r->dropout);
+        snprintf(dropout, sizeof dropout, ", dropout=%s", PYTHON_FLOAT(r->dropout));
     snprintf(text, room, "%lld, %lld%s%s%s%s%s", (long long)r->input, (long long)r->hidden, layers,
              r->bias ? "" : ", bias=False", r->batch_first ? ", batch_first=True" : "", dropout,
              r->directions == 2 ? ", bidirectional=True" : "");
@@ -279,7 +280,7 @@ static rl_module *layer_new(const rl_module_class *klass, const char *what, cell
                                                .hidden = hidden,
                                                .layers = layers,
                                                .directions = o.bidirectional ? 2 : 1,
-                                               .bias = o.bias != RL_ZERO,
+                                               .bias = rl_option_truth(o.bias, true),
                                                .batch_first = o.batch_first,
                                                .dropout = dropout});
     if (self == NULL)
@@ -316,10 +317,12 @@ static rl_module *cell_new(const rl_module_class *klass, const char *what, cell_
                             o.nonlinearity);
     if (read_nonlinearity(what, o.nonlinearity, kind == TANH ? &kind : &(cell_kind){TANH}) != RL_OK)
         return NULL;
-    rl_module *self = make(
-        klass,
-        &(recurrent){
-            .kind = kind, .input = input, .hidden = hidden, .layers = 1, .directions = 1, .bias = o.bias != RL_ZERO});
+    rl_module *self = make(klass, &(recurrent){.kind = kind,
+                                               .input = input,
+                                               .hidden = hidden,
+                                               .layers = 1,
+                                               .directions = 1,
+                                               .bias = rl_option_truth(o.bias, true)});
     if (self == NULL)
         return NULL;
     RL_SCOPE();

@@ -105,6 +105,8 @@ static void test_groups(void **state) {
                     -0.814458132f, -0.799624622f, -0.783927202f, -0.765185177f, -0.739896059f, -0.702159524f,
                     -0.641726077f, -0.540712297f, -0.369583786f);
     assert_prints(rl_nn_local_response_norm(2), "LocalResponseNorm(2, alpha=0.0001, beta=0.75, k=1.0)");
+    assert_prints(rl_nn_local_response_norm(2, .alpha = 1.5e-7, .k = 1e22),
+                  "LocalResponseNorm(2, alpha=1.5e-07, beta=0.75, k=1e+22)");
     assert_null(rl_nn_local_response_norm(0));
     expect(RL_INVALID_ARGUMENT, "size must be positive");
 }

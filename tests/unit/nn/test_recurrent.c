@@ -181,6 +181,9 @@ static void test_printed(void **state) {
         rl_nn_gru(3, 4, .num_layers = 2, .bias = RL_ZERO, .batch_first = true, .dropout = 0.25, .bidirectional = true),
         "GRU(3, 4, num_layers=2, bias=False, batch_first=True, dropout=0.25, bidirectional=True)");
     assert_printed(rl_nn_rnn(3, 4, .nonlinearity = "relu"), "RNN(3, 4)");
+    assert_printed(rl_nn_lstm(3, 4, .num_layers = 2, .dropout = 0.123456789),
+                   "LSTM(3, 4, num_layers=2, dropout=0.123456789)");
+    assert_printed(rl_nn_lstm(3, 4, .num_layers = 2, .dropout = 1), "LSTM(3, 4, num_layers=2, dropout=1.0)");
     assert_printed(rl_nn_rnn_cell(3, 4, .nonlinearity = "relu", .bias = RL_ZERO),
                    "RNNCell(3, 4, bias=False, nonlinearity=relu)");
     assert_printed(rl_nn_lstm_cell(3, 4), "LSTMCell(3, 4)");
