@@ -204,7 +204,7 @@ static rl_tensor *batch_norm_forward(rl_module *self, rl_tensor *input, int64_t 
 }
 
 /* Without a batch dimension one is lent. Instances are always normalized by themselves, but in evaluation where running
- * statistics are kept. */
+ * statistics are kept; cumulative ones stay as they are, as PyTorch's do. */
 static rl_tensor *instance_norm_forward(rl_module *self, rl_tensor *input, int64_t spatial) {
     channel_norm *n = DATA(self);
     if (check_dims(self, input, spatial + 1, spatial + 2) != RL_OK)
@@ -216,7 +216,8 @@ static rl_tensor *instance_norm_forward(rl_module *self, rl_tensor *input, int64
     rl_tensor *x = single ? rl_unsqueeze(input, 0) : input;
     rl_tensor *y = rl_instance_norm(x, .running_mean = n->mean, .running_var = n->var, .weight = n->weight,
                                     .bias = n->bias, .use_input_stats = rl_option_of_truth(by_input),
-                                    .momentum = rl_option_of_real(n->momentum), .eps = rl_option_of_real(n->eps));
+                                    .momentum = rl_option_of_real(n->cumulative ? 0.0 : n->momentum),
+                                    .eps = rl_option_of_real(n->eps));
     return y && single ? rl_squeeze(y, .dim = RL_DIMS(0)) : y;
 }
 

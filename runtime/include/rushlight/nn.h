@@ -223,7 +223,7 @@ typedef struct rl_nn_batch_norm_options { /* of batch norm (of instance norm) */
     size_t struct_size;
     double eps;                  /* default 1e-5 */
     double momentum;             /* default 0.1: how far the running statistics move at each batch */
-    bool cumulative;             /* PyTorch's momentum=None: they are averages over all batches so far */
+    bool cumulative;             /* PyTorch's momentum=None: averages over all batches so far (they do not move) */
     int64_t affine;              /* default true (false): there is a weight; RL_ZERO: none */
     int64_t bias;                /* default true: and a bias; RL_ZERO: none */
     int64_t track_running_stats; /* default true (false): there are running statistics; RL_ZERO: none */

@@ -191,6 +191,10 @@ static void test_instance(void **state) {
                     -0.5029127f);
     assert_prints(instance,
                   "InstanceNorm1d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)");
+    rl_module *cumulative = rl_nn_instance_norm1d(1, .track_running_stats = 1, .cumulative = true);
+    rl_module_forward(cumulative, rl_tensor_from_data((const float[]){1, 2, 3, 6}, RL_DIMS(1, 1, 4), RL_F32, NULL));
+    ASSERT_ELEMENTS(rl_module_tensor(cumulative, "running_mean"), 0); /* as PyTorch: they stay */
+    ASSERT_ELEMENTS(rl_module_tensor(cumulative, "running_var"), 1);
     rl_module *bare = rl_nn_instance_norm2d(3);
     assert_prints(bare, "InstanceNorm2d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, "
                         "track_running_stats=False)");
