@@ -48,10 +48,11 @@ static rl_tensor *total_norm(const gradient_list *gradients, double order) {
     if (!norms)
         return NULL;
     for (int64_t i = 0; i < gradients->count; i++)
-        norms[i] = rl_to(rl_linalg_vector_norm(gradients->data[i], .ord = order),
+        norms[i] = rl_to(rl_linalg_vector_norm(gradients->data[i], .ord = rl_option_of_real(order)),
                          .device = rl_tensor_device(gradients->data[0]));
     if (!rl_failed())
-        total = rl_linalg_vector_norm(rl_stack(((rl_tensors){norms, gradients->count})), .ord = order);
+        total =
+            rl_linalg_vector_norm(rl_stack(((rl_tensors){norms, gradients->count})), .ord = rl_option_of_real(order));
     rl_free(norms);
     return rl_keep(total);
 }

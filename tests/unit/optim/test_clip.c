@@ -45,6 +45,8 @@ static void test_norm(void **state) {
     assert_true(fabs(rl_item(rl_clip_grad_norm(NULL, 3.0, .norm_type = INFINITY, .parameters = all)) - 6.0) < 1e-6);
     assert_gradient(p[2], (float[]){3.0f}, 1, 1e-6f);
     assert_true(fabs(rl_item(rl_clip_grad_norm(NULL, 100.0, .norm_type = 1.0, .parameters = all)) - 4.75) < 1e-6);
+    rl_tensor *counted = rl_clip_grad_norm(NULL, 100.0, .norm_type = (double)RL_ZERO, .parameters = all);
+    assert_true(rl_item(counted) == 2.0); /* gradients that are not all 0 */
     assert_true(rl_item(rl_clip_grad_norm(rl_nn_linear(2, 2), 1.0)) == 0.0);
     assert_int_equal(rl_error_status(), RL_OK);
 }
