@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "nn/module.h"
+#include "nn/numbers.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
 
@@ -14,15 +15,16 @@
 
 typedef struct embedding {
     int64_t count, width, padding; /* padding -1: none */
-    double max_norm, norm_type;
-    rl_tensor *weight; /* borrowed from the entries */
+    bool limited;
+    double max_norm, norm_type; /* where limited */
+    rl_tensor *weight;          /* borrowed from the entries */
 } embedding;
 
 /* Rows whose norm is above max_norm are scaled to it. */
 static void limit_rows(const embedding *e, rl_tensor *input) {
     RL_NO_GRAD();
     rl_tensor *index = rl_reshape(input, RL_DIMS(-1)), *rows = rl_index_select(e->weight, 0, index);
-    rl_tensor *norms = rl_norm(rows, .p = e->norm_type, .dim = RL_DIMS(1), .keepdim = true);
+    rl_tensor *norms = rl_norm(rows, .p = rl_option_of_real(e->norm_type), .dim = RL_DIMS(1), .keepdim = true);
     rl_tensor *scale =
         rl_where(rl_gt(norms, e->max_norm), rl_mul(rl_reciprocal(rl_add(norms, 1e-7)), e->max_norm), 1.0);
     rl_index_copy_(e->weight, 0, index, rl_mul(rows, scale));
@@ -30,21 +32,21 @@ static void limit_rows(const embedding *e, rl_tensor *input) {
 
 static rl_tensor *embedding_forward(rl_module *self, rl_tensor *input) {
     const embedding *e = rl_module_data(self);
-    if (e->max_norm != 0.0)
+    if (e->limited)
         limit_rows(e, input);
     return e->padding < 0 ? rl_embedding(e->weight, input)
-                          : rl_embedding(e->weight, input, .padding_idx = e->padding ? e->padding : RL_ZERO);
+                          : rl_embedding(e->weight, input, .padding_idx = rl_option_of_int(e->padding));
 }
 
 static void embedding_describe(const rl_module *self, char *text, size_t room) {
     const embedding *e = rl_module_data(self);
-    char padding[40] = "", norm[80] = "";
+    char padding[40] = "", norm[2 * FLOAT_TEXT + 32] = "";
     if (e->padding >= 0)
         snprintf(padding, sizeof padding, ", padding_idx=%lld", (long long)e->padding);
-    if (e->max_norm != 0.0)
-        snprintf(norm, sizeof norm, ", max_norm=%g", e->max_norm);
+    if (e->limited)
+        snprintf(norm, sizeof norm, ", max_norm=%s", PYTHON_FLOAT(e->max_norm));
     if (e->norm_type != 2.0)
-        snprintf(norm + strlen(norm), sizeof norm - strlen(norm), ", norm_type=%g", e->norm_type);
+        snprintf(norm + strlen(norm), sizeof norm - strlen(norm), ", norm_type=%s", PYTHON_FLOAT(e->norm_type));
     snprintf(text, room, "%lld, %lld%s%s", (long long)e->count, (long long)e->width, padding, norm);
 }
 
@@ -61,7 +63,7 @@ rl_module *rl_nn_embedding_opt(int64_t count, int64_t width, const rl_nn_embeddi
     if (count < 0 || width < 0)
         return rl_fail_null(RL_INVALID_ARGUMENT, "embedding: sizes must not be negative, got %lld and %lld",
                             (long long)count, (long long)width);
-    int64_t padding = options.padding_idx == RL_ZERO ? 0 : options.padding_idx;
+    int64_t padding = rl_option_int(options.padding_idx, 0);
     if (options.padding_idx != 0 && (padding < -count || padding >= count))
         return rl_fail_null(RL_INVALID_ARGUMENT, "embedding: padding_idx %lld must be within %lld embeddings",
                             (long long)padding, (long long)count);
@@ -74,8 +76,9 @@ rl_module *rl_nn_embedding_opt(int64_t count, int64_t width, const rl_nn_embeddi
                      .padding = options.padding_idx == 0 ? -1
                                 : padding < 0            ? padding + count
                                                          : padding,
-                     .max_norm = options.max_norm,
-                     .norm_type = options.norm_type == 0.0 ? 2.0 : options.norm_type};
+                     .limited = options.max_norm != 0.0,
+                     .max_norm = rl_option_real(options.max_norm, 0.0),
+                     .norm_type = rl_option_real(options.norm_type, 2.0)};
     RL_SCOPE();
     e->weight = rl_empty(RL_DIMS(count, width), .dtype = options.dtype, .device = options.device);
     rl_init_normal(e->weight, 0.0, 1.0);

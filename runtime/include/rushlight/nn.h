@@ -336,8 +336,8 @@ RL_API rl_module *rl_nn_gru_cell_opt(int64_t input_size, int64_t hidden_size, co
 typedef struct rl_nn_embedding_options {
     size_t struct_size;
     int64_t padding_idx; /* its row begins as zeros and gets no gradient; default none; RL_ZERO: 0; -1 is the last */
-    double max_norm;     /* rows that are looked up are scaled to at most this norm, in place; default: not */
-    double norm_type;    /* of max_norm; default 2 */
+    double max_norm;  /* rows that are looked up are scaled to at most this norm, in place; default: not; RL_ZERO: 0 */
+    double norm_type; /* of max_norm; default 2 */
     rl_device *device;
     rl_dtype dtype; /* default f32 */
 } rl_nn_embedding_options;

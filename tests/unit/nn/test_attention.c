@@ -65,6 +65,8 @@ static void test_embedding(void **state) {
     assert_printed(padded, "Embedding(4, 3, padding_idx=3)");
     assert_printed(rl_nn_embedding(4, 3, .padding_idx = RL_ZERO, .max_norm = 1.5),
                    "Embedding(4, 3, padding_idx=0, max_norm=1.5)");
+    assert_printed(rl_nn_embedding(4, 3, .max_norm = 1, .norm_type = 3),
+                   "Embedding(4, 3, max_norm=1.0, norm_type=3.0)");
     rl_tensor *x = rl_tensor_from_data((const int64_t[]){3, 1, 3}, RL_DIMS(3), RL_I64, NULL);
     rl_tensor *y = rl_module_forward(padded, x);
     ASSERT_IS(rl_narrow(y, 0, 0, 1), ((const float[]){0, 0, 0}));
@@ -82,6 +84,25 @@ static void test_embedding(void **state) {
     expect(RL_INVALID_ARGUMENT, "padding_idx 4 must be within 4 embeddings");
     assert_null(rl_module_forward(plain, rl_tensor_from_data((const int64_t[]){4}, RL_DIMS(1), RL_I64, NULL)));
     expect(RL_INDEX_OUT_OF_RANGE, "4");
+}
+
+/* A limit of 0, and a limit to the number of elements that are not 0. */
+static void test_embedding_of_zero(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_tensor *x = rl_tensor_from_data((const int64_t[]){0, 1}, RL_DIMS(2), RL_I64, NULL);
+    rl_module *nothing = rl_nn_embedding(2, 2, .max_norm = (double)RL_ZERO);
+    assert_printed(nothing, "Embedding(2, 2, max_norm=0.0)");
+    ASSERT_IS(rl_module_forward(nothing, x), ((const float[]){0, 0, 0, 0}));
+    ASSERT_IS(rl_module_tensor(nothing, "weight"), ((const float[]){0, 0, 0, 0}));
+    rl_module *counted = rl_nn_embedding(2, 2, .max_norm = 1, .norm_type = (double)RL_ZERO);
+    assert_printed(counted, "Embedding(2, 2, max_norm=1.0, norm_type=0.0)");
+    {
+        RL_NO_GRAD();
+        rl_copy_(rl_module_tensor(counted, "weight"),
+                 rl_tensor_from_data((const float[]){3, 4, 0, 5}, RL_DIMS(2, 2), RL_F32, NULL));
+    }
+    ASSERT_IS(rl_module_forward(counted, x), ((const float[]){1.5f, 2, 0, 5}));
 }
 
 static void test_self_attention(void **state) {
@@ -191,8 +212,9 @@ int main(void) {
     setenv("RUSHLIGHT_BACKEND_PATH", TEST_BINARY_DIR "/lib/rushlight", 0);
     setenv("RUSHLIGHT_DEVICE", "ref", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_embedding, clean),       cmocka_unit_test_setup(test_self_attention, clean),
-        cmocka_unit_test_setup(test_cross_attention, clean), cmocka_unit_test_setup(test_more_attention, clean),
-        cmocka_unit_test_setup(test_refused, clean),         cmocka_unit_test_setup(test_linear_memory, clean)};
+        cmocka_unit_test_setup(test_embedding, clean),        cmocka_unit_test_setup(test_self_attention, clean),
+        cmocka_unit_test_setup(test_cross_attention, clean),  cmocka_unit_test_setup(test_more_attention, clean),
+        cmocka_unit_test_setup(test_refused, clean),          cmocka_unit_test_setup(test_linear_memory, clean),
+        cmocka_unit_test_setup(test_embedding_of_zero, clean)};
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }
