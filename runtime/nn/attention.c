@@ -10,6 +10,7 @@
 #include "nn/numbers.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
+#include "tensor/tensor.h"
 
 /* Embedding ------------------------------------------------------------------------------------------------------- */
 
@@ -161,13 +162,16 @@ static rl_tensor *as_added(rl_tensor *mask, rl_tensor *x) {
     return rl_where(mask, -INFINITY, zero);
 }
 
-static rl_status check_mask(const char *name, rl_tensor *mask, bool fits, const char *wanted) {
+static rl_status check_mask(const char *name, const rl_tensor *mask, bool fits, const char *wanted) {
+    char text[RL_SHAPE_TEXT];
     if (rl_failed() || mask == NULL)
         return rl_error_status();
     if (rl_tensor_dtype(mask) != RL_BOOL && !rl_dtype_is_float(rl_tensor_dtype(mask)))
         return rl_fail(RL_DTYPE_MISMATCH, "multihead_attention: %s must be bool or floating, not %s", name,
                        rl_dtype_name(rl_tensor_dtype(mask)));
-    return fits ? RL_OK : rl_fail(RL_SHAPE_MISMATCH, "multihead_attention: %s must have shape %s", name, wanted);
+    return fits ? RL_OK
+                : rl_fail(RL_SHAPE_MISMATCH, "multihead_attention: %s must have shape %s, has %s", name, wanted,
+                          rl_shape_text(mask->ndim, mask->shape, text));
 }
 static bool has_shape(rl_tensor *x, int64_t ndim, int64_t a, int64_t b, int64_t c) {
     const int64_t want[3] = {a, b, c};
@@ -179,17 +183,28 @@ static bool has_shape(rl_tensor *x, int64_t ndim, int64_t a, int64_t b, int64_t 
     return true;
 }
 
+static rl_status check_masks(const attention *a, const rl_nn_attend_options *o, int64_t n, int64_t length,
+                             int64_t keys) {
+    rl_tensor *mask = o->attn_mask, *padding = o->key_padding_mask;
+    char wanted[160];
+    snprintf(wanted, sizeof wanted, "(L, S) = (%lld, %lld) or (N num_heads, L, S) = (%lld, %lld, %lld)",
+             (long long)length, (long long)keys, (long long)(n * a->heads), (long long)length, (long long)keys);
+    if (check_mask("attn_mask", mask,
+                   has_shape(mask, 2, length, keys, 0) || has_shape(mask, 3, n * a->heads, length, keys),
+                   wanted) != RL_OK)
+        return rl_error_status();
+    snprintf(wanted, sizeof wanted, "(N, S) = (%lld, %lld)%s", (long long)n, (long long)keys,
+             n == 1 ? ", or (S) without a batch" : "");
+    return check_mask("key_padding_mask", padding,
+                      has_shape(padding, 2, n, keys, 0) || (n == 1 && has_shape(padding, 1, keys, 0, 0)), wanted);
+}
+
 /* Both masks as one that scaled_dot_product_attention takes: true takes part, or added. NULL: none. */
 static rl_tensor *join_masks(const attention *a, const rl_nn_attend_options *o, rl_tensor *q, rl_tensor *k,
                              int64_t more) {
     const int64_t n = rl_tensor_size(q, 0), length = rl_tensor_size(q, 1), keys = rl_tensor_size(k, 1) - more;
     rl_tensor *mask = o->attn_mask, *padding = o->key_padding_mask;
-    if (check_mask("attn_mask", mask,
-                   has_shape(mask, 2, length, keys, 0) || has_shape(mask, 3, n * a->heads, length, keys),
-                   "(L, S) or (N num_heads, L, S)") != RL_OK ||
-        check_mask("key_padding_mask", padding,
-                   has_shape(padding, 2, n, keys, 0) || (n == 1 && has_shape(padding, 1, keys, 0, 0)),
-                   "(N, S), or (S) without a batch") != RL_OK)
+    if (check_masks(a, o, n, length, keys) != RL_OK)
         return NULL;
     if (mask != NULL) {
         mask = widen_mask(mask, more);
@@ -211,22 +226,38 @@ static double scale_of(const attention *a) {
     return 1.0 / sqrt((double)a->width / (double)a->heads);
 }
 
+/* (L, S): true where query i sees key j, j <= i. */
+static rl_tensor *causal_mask(const rl_tensor *q, const rl_tensor *k) {
+    return rl_tril(
+        rl_ones(RL_DIMS(rl_tensor_size(q, 2), rl_tensor_size(k, 2)), .dtype = RL_BOOL, .device = rl_tensor_device(q)));
+}
+
 /* The weights themselves, then: softmax of all scores at once. */
 static rl_tensor *attend_with_weights(const attention *a, rl_tensor *const x[3], rl_tensor *mask, bool causal,
-                                      bool average, bool dropping, rl_tensor **out_weights) {
+                                      bool average, double dropout, rl_tensor **out_weights) {
     rl_tensor *s = rl_matmul(rl_mul(x[0], scale_of(a)), rl_transpose(x[1], -2, -1));
-    if (causal && s != NULL)
-        s = rl_masked_fill(s,
-                           rl_logical_not(rl_tril(rl_ones(RL_DIMS(rl_tensor_size(s, 2), rl_tensor_size(s, 3)),
-                                                          .dtype = RL_BOOL, .device = rl_tensor_device(s)))),
-                           -INFINITY);
+    if (causal)
+        s = rl_masked_fill(s, rl_logical_not(causal_mask(x[0], x[1])), -INFINITY);
     if (mask != NULL)
         s = rl_tensor_dtype(mask) == RL_BOOL ? rl_masked_fill(s, rl_logical_not(mask), -INFINITY) : rl_add(s, mask);
     rl_tensor *p = rl_softmax(s, -1);
-    if (dropping)
-        p = rl_dropout(p, a->dropout, true);
+    if (dropout > 0.0)
+        p = rl_dropout(p, dropout, true);
     *out_weights = average ? rl_mean(p, .dim = RL_DIMS(1)) : p;
     return rl_matmul(p, x[2]);
+}
+
+/* Rows that see nothing are 0 here. The op takes no mask beside causality, the row, without dropout, does. */
+static rl_tensor *attend_without_weights(const attention *a, rl_tensor *const x[3], rl_tensor *mask, bool causal,
+                                         double dropout) {
+    if (dropout == 0.0)
+        return rl_attention_rows(x[0], x[1], x[2], mask, scale_of(a), causal).out;
+    if (mask != NULL && causal) {
+        rl_tensor *seen = causal_mask(x[0], x[1]);
+        mask = rl_tensor_dtype(mask) == RL_BOOL ? rl_logical_and(mask, seen) : rl_where(seen, mask, -INFINITY);
+    }
+    return rl_scaled_dot_product_attention(x[0], x[1], x[2], .attn_mask = mask, .dropout_p = dropout,
+                                           .is_causal = causal && mask == NULL);
 }
 
 static rl_status check_inputs(const attention *a, rl_tensor *const input[3]) {
@@ -246,7 +277,17 @@ static rl_status check_inputs(const attention *a, rl_tensor *const input[3]) {
             return rl_fail(RL_SHAPE_MISMATCH, "multihead_attention: %s must be %lld wide, is %lld", names[i],
                            (long long)widths[i], (long long)rl_tensor_size(input[i], -1));
     }
-    return RL_OK;
+    const int64_t length = ndim == 2 || !a->batch_first ? 0 : 1, n = rl_tensor_size(input[0], 1 - length);
+    for (int i = 1; i < 3 && ndim == 3; i++)
+        if (rl_tensor_size(input[i], 1 - length) != n)
+            return rl_fail(RL_SHAPE_MISMATCH,
+                           "multihead_attention: %s must have the batch of query, which is %lld, has %lld", names[i],
+                           (long long)n, (long long)rl_tensor_size(input[i], 1 - length));
+    const int64_t keys = rl_tensor_size(input[1], length), values = rl_tensor_size(input[2], length);
+    return keys == values ? RL_OK
+                          : rl_fail(RL_SHAPE_MISMATCH,
+                                    "multihead_attention: key and value must be of one length, are %lld and %lld long",
+                                    (long long)keys, (long long)values);
 }
 
 /* (L, N, E), or without N, or with it first, as (N, L, E). */
@@ -256,7 +297,8 @@ static rl_tensor *batch_first(const attention *a, rl_tensor *x) {
 
 static rl_tensor *attend(rl_module *self, rl_tensor *const given[3], const rl_nn_attend_options *o) {
     const attention *a = rl_module_data(self);
-    const bool training = rl_module_is_training(self), average = o->average_attn_weights != RL_ZERO;
+    const bool average = rl_option_truth(o->average_attn_weights, true);
+    const double dropout = rl_module_is_training(self) ? a->dropout : 0.0;
     rl_tensor *x[3], *input[3], *y;
     int64_t more = (a->bias_k ? 1 : 0) + (a->add_zero ? 1 : 0);
     if (check_inputs(a, given) != RL_OK)
@@ -276,14 +318,12 @@ static rl_tensor *attend(rl_module *self, rl_tensor *const given[3], const rl_nn
         x[i] = by_heads(a, x[i]);
     if (rl_failed())
         return NULL;
-    const bool dropping = training && a->dropout > 0.0;
-    if (o->out_weights != NULL || dropping) {
+    if (o->out_weights != NULL) {
         rl_tensor *weights;
-        y = attend_with_weights(a, x, mask, causal, average, dropping, &weights);
-        if (o->out_weights != NULL)
-            *o->out_weights = rl_tensor_ndim(given[0]) == 2 ? rl_squeeze(weights, .dim = RL_DIMS(0)) : weights;
-    } else { /* the row takes a mask and causality together */
-        y = rl_attention_rows(x[0], x[1], x[2], mask, scale_of(a), causal).out;
+        y = attend_with_weights(a, x, mask, causal, average, dropout, &weights);
+        *o->out_weights = rl_tensor_ndim(given[0]) == 2 ? rl_squeeze(weights, .dim = RL_DIMS(0)) : weights;
+    } else {
+        y = attend_without_weights(a, x, mask, causal, dropout);
     }
     y = rl_module_forward(a->out_proj, rl_flatten(rl_transpose(y, 1, 2), .start_dim = 2));
     if (y == NULL)
@@ -353,9 +393,9 @@ static rl_tensor *parameter(rl_module *self, const rl_nn_multihead_attention_opt
 static void make_parameters(rl_module *self, attention *a, const rl_nn_multihead_attention_options *o) {
     static const char *const names[] = {"q_proj_weight", "k_proj_weight", "v_proj_weight"};
     const int64_t widths[] = {a->width, a->kdim, a->vdim};
-    const bool bias = o->bias != RL_ZERO;
+    const bool bias = rl_option_truth(o->bias, true);
     rl_nn_linear_options linear = {
-        .struct_size = sizeof linear, .bias = bias ? 1 : RL_ZERO, .device = o->device, .dtype = o->dtype};
+        .struct_size = sizeof linear, .bias = rl_option_of_truth(bias), .device = o->device, .dtype = o->dtype};
     rl_module *out_proj = rl_nn_out_proj(a->width, a->width, &linear);
     if (a->kdim == a->width && a->vdim == a->width)
         a->weight = parameter(self, o, "in_proj_weight", RL_DIMS(3 * a->width, a->width));
@@ -393,20 +433,22 @@ rl_module *rl_nn_multihead_attention_opt(int64_t width, int64_t heads, const rl_
                             "multihead_attention: embed_dim must be a multiple of num_heads, both positive; got %lld "
                             "and %lld",
                             (long long)width, (long long)heads);
-    if (options.kdim < 0 || options.vdim < 0 || !(options.dropout >= 0.0 && options.dropout <= 1.0))
+    const int64_t kdim = rl_option_int(options.kdim, width), vdim = rl_option_int(options.vdim, width);
+    const double dropout = rl_option_real(options.dropout, 0.0);
+    if (kdim < 0 || vdim < 0 || !(dropout >= 0.0 && dropout <= 1.0))
         return rl_fail_null(RL_INVALID_ARGUMENT,
                             "multihead_attention: kdim and vdim must not be negative and dropout lie within 0 and 1; "
                             "got %lld, %lld and %g",
-                            (long long)options.kdim, (long long)options.vdim, options.dropout);
+                            (long long)kdim, (long long)vdim, dropout);
     rl_module *self = rl_module_new(&attention_class);
     if (self == NULL)
         return NULL;
     attention *a = rl_module_data(self);
     *a = (attention){.width = width,
                      .heads = heads,
-                     .kdim = options.kdim ? options.kdim : width,
-                     .vdim = options.vdim ? options.vdim : width,
-                     .dropout = options.dropout,
+                     .kdim = kdim,
+                     .vdim = vdim,
+                     .dropout = dropout,
                      .add_zero = options.add_zero_attn,
                      .batch_first = options.batch_first};
     RL_SCOPE();

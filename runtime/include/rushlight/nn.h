@@ -382,7 +382,8 @@ typedef struct rl_nn_attend_options {
     rl_tensor *attn_mask;         /* (L, S) or (N num_heads, L, S): bool, true is left out, or added */
     bool is_causal;               /* query i sees keys 0 .. i; not looked at where there is an attn_mask */
     int64_t average_attn_weights; /* default true; RL_ZERO: weights of each head (N, num_heads, L, S) */
-    rl_tensor **out_weights;      /* NULL: no weights are made, and memory is linear in L and S */
+    rl_tensor **out_weights;      /* NULL: no weights are made, rows that see nothing are 0 before out_proj, and memory
+                                     is linear in L and S but for dropout */
 } rl_nn_attend_options;
 /* A call of a multihead attention with all that it can take. */
 RL_API rl_tensor *rl_nn_attend_opt(rl_module *self, rl_tensor *query, rl_tensor *key, rl_tensor *value,

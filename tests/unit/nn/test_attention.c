@@ -145,12 +145,52 @@ static void test_more_attention(void **state) {
     ASSERT_IS(rl_nn_attend(m, q, k, v, .average_attn_weights = RL_ZERO, .out_weights = &weights), more_output);
     ASSERT_IS(weights, more_weights);
     ASSERT_IS(rl_nn_attend(m, q, k, v), more_output);
+    rl_module *blind = rl_nn_multihead_attention(4, 2, .kdim = RL_ZERO);
+    rl_tensor *seen = rl_nn_attend(blind, q, rl_zeros(RL_DIMS(2, 0)), wave(RL_DIMS(2, 4), 201));
+    assert_int_equal(rl_tensor_numel(seen), 3 * 4);
     rl_module *one = waved(rl_nn_multihead_attention(4, 1, .bias = RL_ZERO, .batch_first = true));
     rl_tensor *x = wave(RL_DIMS(2, 3, 4), 1);
     rl_tensor *padding = truths((const uint8_t[]){0, 0, 1, 0, 1, 0}, RL_DIMS(2, 3));
     ASSERT_IS(rl_nn_attend(one, x, x, x, .key_padding_mask = padding, .is_causal = true), causal_output);
     ASSERT_IS(rl_nn_attend(one, x, x, x, .key_padding_mask = padding, .is_causal = true, .out_weights = &weights),
               causal_output);
+}
+
+static void assert_same(rl_tensor *a, rl_tensor *b) {
+    assert_string_equal(rl_error_text(), "");
+    assert_int_equal(rl_item_int(rl_allclose(a, b, .atol = 1e-6)), 1);
+}
+
+/* Without weights, a row that sees nothing is 0 in training with dropout too; so next to no dropout changes nothing. */
+static void test_dropout(void **state) {
+    (void)state;
+    RL_SCOPE();
+    rl_module *half = waved(rl_nn_multihead_attention(4, 2, .dropout = 0.5, .bias = RL_ZERO, .batch_first = true));
+    rl_module *little = waved(rl_nn_multihead_attention(4, 2, .dropout = 1e-12, .bias = RL_ZERO, .batch_first = true));
+    rl_tensor *x = rl_requires_grad(wave(RL_DIMS(1, 3, 4), 1), true);
+    rl_tensor *second = truths((const uint8_t[]){0, 0, 0, 1, 1, 1, 0, 0, 0}, RL_DIMS(3, 3));
+    rl_tensor *first = truths((const uint8_t[]){1, 0, 0}, RL_DIMS(1, 3));
+    rl_tensor *added = rl_where(second, -INFINITY, wave(RL_DIMS(3, 3), 5));
+    rl_tensor *y = rl_nn_attend(half, x, x, x, .attn_mask = second);
+    ASSERT_IS(rl_select(y, 1, 1), ((const float[]){0, 0, 0, 0}));
+    rl_backward(rl_sum(y));
+    assert_int_equal(rl_item_int(rl_all(rl_isfinite(rl_grad(x)))), 1);
+    y = rl_nn_attend(half, x, x, x, .key_padding_mask = first, .is_causal = true);
+    ASSERT_IS(rl_select(y, 1, 0), ((const float[]){0, 0, 0, 0}));
+    ASSERT_IS(rl_select(rl_nn_attend(half, x, x, x, .attn_mask = added), 1, 1), ((const float[]){0, 0, 0, 0}));
+    rl_tensor *trained[] = {
+        rl_nn_attend(little, x, x, x, .attn_mask = second), rl_nn_attend(little, x, x, x, .attn_mask = added),
+        rl_nn_attend(little, x, x, x, .is_causal = true),
+        rl_nn_attend(little, x, x, x, .key_padding_mask = first, .is_causal = true),
+        rl_nn_attend(little, x, x, x, .key_padding_mask = wave(RL_DIMS(1, 3), 2), .is_causal = true)};
+    rl_module_train(little, false);
+    assert_same(trained[0], rl_nn_attend(little, x, x, x, .attn_mask = second));
+    assert_same(trained[1], rl_nn_attend(little, x, x, x, .attn_mask = added));
+    assert_same(trained[2], rl_nn_attend(little, x, x, x, .is_causal = true));
+    assert_same(trained[3], rl_nn_attend(little, x, x, x, .key_padding_mask = first, .is_causal = true));
+    assert_same(trained[4],
+                rl_nn_attend(little, x, x, x, .key_padding_mask = wave(RL_DIMS(1, 3), 2), .is_causal = true));
+    assert_non_null(rl_nn_multihead_attention(4, 2, .dropout = (double)RL_ZERO));
 }
 
 static void test_refused(void **state) {
@@ -165,7 +205,19 @@ static void test_refused(void **state) {
     assert_null(rl_nn_attend(m, x, rl_select(x, 0, 0), x));
     expect(RL_SHAPE_MISMATCH, "must all have 3 dimensions");
     assert_null(rl_nn_attend(m, x, x, x, .attn_mask = y));
-    expect(RL_SHAPE_MISMATCH, "attn_mask must have shape");
+    expect(RL_SHAPE_MISMATCH,
+           "attn_mask must have shape (L, S) = (3, 3) or (N num_heads, L, S) = (4, 3, 3), has (3, 2, 5)");
+    assert_null(rl_nn_attend(m, x, x, x, .key_padding_mask = rl_ones(RL_DIMS(3, 2), .dtype = RL_BOOL)));
+    expect(RL_SHAPE_MISMATCH, "key_padding_mask must have shape (N, S) = (2, 3), has (3, 2)");
+    rl_tensor *single = rl_select(x, 1, 0);
+    assert_null(rl_nn_attend(m, single, single, single, .key_padding_mask = rl_ones(RL_DIMS(2), .dtype = RL_BOOL)));
+    expect(RL_SHAPE_MISMATCH, "key_padding_mask must have shape (N, S) = (1, 3), or (S) without a batch, has (2)");
+    assert_null(rl_nn_attend(m, x, wave(RL_DIMS(5, 2, 4), 1), wave(RL_DIMS(6, 2, 4), 1)));
+    expect(RL_SHAPE_MISMATCH, "multihead_attention: key and value must be of one length, are 5 and 6 long");
+    assert_null(rl_nn_attend(m, x, wave(RL_DIMS(5, 1, 4), 1), wave(RL_DIMS(5, 1, 4), 1)));
+    expect(RL_SHAPE_MISMATCH, "multihead_attention: key must have the batch of query, which is 2, has 1");
+    assert_null(rl_nn_attend(m, x, x, wave(RL_DIMS(3, 4, 4), 1)));
+    expect(RL_SHAPE_MISMATCH, "multihead_attention: value must have the batch of query, which is 2, has 4");
     assert_null(rl_nn_attend(rl_nn_identity(), x, x, x));
     expect(RL_INVALID_ARGUMENT, "no MultiheadAttention");
     assert_int_equal(rl_module_forward_many(m, RL_TENSORS(x, x), out, 1), RL_INVALID_ARGUMENT);
@@ -212,9 +264,9 @@ int main(void) {
     setenv("RUSHLIGHT_BACKEND_PATH", TEST_BINARY_DIR "/lib/rushlight", 0);
     setenv("RUSHLIGHT_DEVICE", "ref", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_embedding, clean),        cmocka_unit_test_setup(test_self_attention, clean),
-        cmocka_unit_test_setup(test_cross_attention, clean),  cmocka_unit_test_setup(test_more_attention, clean),
-        cmocka_unit_test_setup(test_refused, clean),          cmocka_unit_test_setup(test_linear_memory, clean),
-        cmocka_unit_test_setup(test_embedding_of_zero, clean)};
+        cmocka_unit_test_setup(test_embedding, clean),       cmocka_unit_test_setup(test_self_attention, clean),
+        cmocka_unit_test_setup(test_cross_attention, clean), cmocka_unit_test_setup(test_more_attention, clean),
+        cmocka_unit_test_setup(test_refused, clean),         cmocka_unit_test_setup(test_linear_memory, clean),
+        cmocka_unit_test_setup(test_dropout, clean),         cmocka_unit_test_setup(test_embedding_of_zero, clean)};
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }
