@@ -38,19 +38,19 @@ static void optimizer_destroy(rl_object *object) {
 }
 static const rl_object_class optimizer_class = {"optimizer", optimizer_destroy};
 
-static rl_status check_parameter(const rl_optimizer *self, rl_tensors parameters, int64_t number) {
+static rl_status check_parameter(const char *function, const rl_optimizer *self, rl_tensors parameters,
+                                 int64_t number) {
     rl_tensor *p = parameters.data[number];
     if (!rl_tensor_is_leaf(p) || !rl_dtype_is_float((rl_dtype)p->dtype))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld must be a leaf of floating dtype", self->rule->name,
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld must be a leaf of floating dtype", function,
                        (long long)number);
     bool known = false;
     for (int64_t k = 0; k < self->count && !known; k++)
         known = self->slots[k].parameter == p;
     for (int64_t k = 0; k < number && !known; k++)
         known = parameters.data[k] == p;
-    return known
-               ? rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld is given twice", self->rule->name, (long long)number)
-               : RL_OK;
+    return known ? rl_fail(RL_INVALID_ARGUMENT, "%s: parameter %lld is given twice", function, (long long)number)
+                 : RL_OK;
 }
 
 /* Copies of the arrays, longer. */
@@ -79,13 +79,14 @@ static rl_status grow(rl_optimizer *self, int64_t more) {
 }
 
 /* All of the group or nothing. */
-static rl_status add_group(rl_optimizer *self, const rule_options *options, rl_tensors parameters) {
-    if (self->rule->check(options) || rl_tensors_check(self->rule->name, "parameter", parameters, 0, INT32_MAX))
+static rl_status add_group(const char *function, rl_optimizer *self, const rule_options *options,
+                           rl_tensors parameters) {
+    if (self->rule->check(function, options) || rl_tensors_check(function, "parameter", parameters, 0, INT32_MAX))
         return rl_error_status();
     if (parameters.count == 0)
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", self->rule->name);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: got no parameters", function);
     for (int64_t i = 0; i < parameters.count; i++)
-        if (check_parameter(self, parameters, i))
+        if (check_parameter(function, self, parameters, i))
             return rl_error_status();
     if (grow(self, parameters.count))
         return rl_error_status();
@@ -96,13 +97,14 @@ static rl_status add_group(rl_optimizer *self, const rule_options *options, rl_t
     return RL_OK;
 }
 
-rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_module *module, rl_tensors parameters) {
+rl_optimizer *optimizer_new(const char *function, const rule *kind, const rule_options *options, rl_module *module,
+                            rl_tensors parameters) {
     rl_optimizer *self;
     rl_tensor **all = NULL;
     if (rl_failed())
         return NULL;
     if (!module && !parameters.data)
-        return rl_fail_null(RL_INVALID_ARGUMENT, "%s: neither a module nor .parameters is given", kind->name);
+        return rl_fail_null(RL_INVALID_ARGUMENT, "%s: neither a module nor .parameters is given", function);
     if (!(self = rl_alloc_zero(1, sizeof *self, "optimizer")))
         return NULL;
     rl_object_init(&self->object, &optimizer_class);
@@ -112,7 +114,7 @@ rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_mo
         all = rl_alloc_zero((size_t)count + 1, sizeof *all, "optimizer");
         parameters = (rl_tensors){all, all ? rl_module_parameters(module, all, count) : 0};
     }
-    if (rl_failed() || add_group(self, options, parameters)) {
+    if (rl_failed() || add_group(function, self, options, parameters)) {
         rl_release(self);
         self = NULL;
     }
@@ -122,10 +124,10 @@ rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_mo
 
 rl_status rl_optimizer_add_group_opt(rl_optimizer *self, rl_tensors parameters,
                                      const rl_optimizer_group_options *given) {
+    static const char function[] = "optimizer_add_group";
     rl_optimizer_group_options o = {0};
     rule_options options;
-    if (optimizer_check_self(self, "optimizer_add_group") ||
-        rl_sized_take("optimizer_add_group", &o, sizeof o, given) != RL_OK)
+    if (optimizer_check_self(self, function) || rl_sized_take(function, &o, sizeof o, given) != RL_OK)
         return rl_error_status();
     options = self->groups[0].options;
     options.lr = rl_option_real(o.lr, options.lr);
@@ -136,7 +138,7 @@ rl_status rl_optimizer_add_group_opt(rl_optimizer *self, rl_tensors parameters,
     options.beta2 = rl_option_real(o.beta2, options.beta2);
     options.eps = rl_option_real(o.eps, options.eps);
     options.alpha = rl_option_real(o.alpha, options.alpha);
-    return add_group(self, &options, parameters);
+    return add_group(function, self, &options, parameters);
 }
 
 /* A step

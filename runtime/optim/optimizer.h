@@ -30,7 +30,7 @@ typedef struct rule_step {
 struct rule {
     const char *name; /* "SGD" */
     bool has_momentum, has_betas;
-    rl_status (*check)(const rule_options *options);
+    rl_status (*check)(const char *function, const rule_options *options); /* function: for the sentence */
     int (*n_states)(const rule_options *options);
     const char *state_names[RULE_STATES];
     /* The program of a step: inputs parameter, gradient, states; outputs parameter, states. */
@@ -80,8 +80,10 @@ struct rl_optimizer {
     due_slot *due; /* room for one step's work */
 };
 
-/* What the makers of optimizers share: an optimizer of that rule over the module's parameters, or these. */
-rl_optimizer *optimizer_new(const rule *kind, const rule_options *options, rl_module *module, rl_tensors parameters);
+/* What the makers of optimizers share: an optimizer of that rule over the module's parameters, or these. `function` is
+ * what was called, for sentences. */
+rl_optimizer *optimizer_new(const char *function, const rule *kind, const rule_options *options, rl_module *module,
+                            rl_tensors parameters);
 /* State tensors where the parameter is and as it is: new ones at first, moved along when the parameter was moved. */
 rl_status optimizer_make_states(const rl_optimizer *self, slot *of);
 /* As before the first step. */

@@ -7,22 +7,22 @@
  */
 #include "optim/rules.h"
 
-rl_status rule_check_common(const char *name, const rule_options *o) {
+rl_status rule_check_common(const char *function, const rule_options *o) {
     if (!(o->lr >= 0.0) || !isfinite(o->lr))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: lr must be 0 or more, got %g", name, o->lr);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: lr must be 0 or more, got %g", function, o->lr);
     if (!(o->weight_decay >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: weight_decay must be 0 or more, got %g", name, o->weight_decay);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: weight_decay must be 0 or more, got %g", function, o->weight_decay);
     if (!(o->eps >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: eps must be 0 or more, got %g", name, o->eps);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: eps must be 0 or more, got %g", function, o->eps);
     if (!(o->momentum >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: momentum must be 0 or more, got %g", name, o->momentum);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: momentum must be 0 or more, got %g", function, o->momentum);
     return RL_OK;
 }
-rl_status rule_check_moments(const char *name, const rule_options *o) {
-    if (rule_check_common(name, o))
+rl_status rule_check_moments(const char *function, const rule_options *o) {
+    if (rule_check_common(function, o))
         return rl_error_status();
     if (!(o->beta1 >= 0.0 && o->beta1 < 1.0) || !(o->beta2 >= 0.0 && o->beta2 < 1.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "%s: betas must lie within [0, 1), got %g and %g", name, o->beta1,
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: betas must lie within [0, 1), got %g and %g", function, o->beta1,
                        o->beta2);
     return RL_OK;
 }
@@ -31,13 +31,12 @@ rl_status rule_check_moments(const char *name, const rule_options *o) {
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
-static rl_status sgd_check(const rule_options *o) {
-    if (rule_check_common("sgd", o))
+static rl_status sgd_check(const char *function, const rule_options *o) {
+    if (rule_check_common(function, o))
         return rl_error_status();
     if (o->nesterov && (o->momentum <= 0.0 || o->dampening != 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT,
-                       "sgd: nesterov needs a momentum above 0 and a dampening of 0, got %g and %g", o->momentum,
-                       o->dampening);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: nesterov needs a momentum above 0 and a dampening of 0, got %g and %g",
+                       function, o->momentum, o->dampening);
     return RL_OK;
 }
 static int sgd_n_states(const rule_options *o) {
@@ -92,8 +91,8 @@ const rule rule_sgd = {.name = "SGD",
 /* Adam and AdamW
  * ---------------------------------------------------------------------------------------------------------- */
 
-static rl_status adam_check(const rule_options *o) {
-    return rule_check_moments("adam", o);
+static rl_status adam_check(const char *function, const rule_options *o) {
+    return rule_check_moments(function, o);
 }
 static int adam_n_states(const rule_options *o) {
     return o->amsgrad ? 3 : 2;

@@ -35,7 +35,7 @@ static inline rl_pw mean_square(rl_builder *b, rl_pw v, rl_pw g, rl_pw keep, rl_
     return FMA(OP2(MUL, add, g), g, OP2(MUL, keep, v));
 }
 
-rl_status rule_check_common(const char *name, const rule_options *options);
-rl_status rule_check_moments(const char *name, const rule_options *options);
+rl_status rule_check_common(const char *function, const rule_options *options);
+rl_status rule_check_moments(const char *function, const rule_options *options);
 
 #endif

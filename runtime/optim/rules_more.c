@@ -5,11 +5,11 @@
 /* RMSprop
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static rl_status rmsprop_check(const rule_options *o) {
-    if (rule_check_common("rmsprop", o))
+static rl_status rmsprop_check(const char *function, const rule_options *o) {
+    if (rule_check_common(function, o))
         return rl_error_status();
     if (!(o->alpha >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "rmsprop: alpha must be 0 or more, got %g", o->alpha);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: alpha must be 0 or more, got %g", function, o->alpha);
     return RL_OK;
 }
 static int rmsprop_n_states(const rule_options *o) {
@@ -82,13 +82,14 @@ const rule rule_rmsprop_centered = RMSPROP("grad_avg", "momentum_buffer");
 /* Adagrad
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static rl_status adagrad_check(const rule_options *o) {
-    if (rule_check_common("adagrad", o))
+static rl_status adagrad_check(const char *function, const rule_options *o) {
+    if (rule_check_common(function, o))
         return rl_error_status();
     if (!(o->lr_decay >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "adagrad: lr_decay must be 0 or more, got %g", o->lr_decay);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: lr_decay must be 0 or more, got %g", function, o->lr_decay);
     if (!(o->initial >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "adagrad: initial_accumulator_value must be 0 or more, got %g", o->initial);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: initial_accumulator_value must be 0 or more, got %g", function,
+                       o->initial);
     return RL_OK;
 }
 static int one_state(const rule_options *o) {
@@ -135,11 +136,11 @@ const rule rule_adagrad = {.name = "Adagrad",
 /* Adadelta
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static rl_status adadelta_check(const rule_options *o) {
-    if (rule_check_common("adadelta", o))
+static rl_status adadelta_check(const char *function, const rule_options *o) {
+    if (rule_check_common(function, o))
         return rl_error_status();
     if (!(o->alpha >= 0.0 && o->alpha <= 1.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "adadelta: rho must lie within [0, 1], got %g", o->alpha);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: rho must lie within [0, 1], got %g", function, o->alpha);
     return RL_OK;
 }
 
@@ -188,8 +189,8 @@ const rule rule_adadelta = {.name = "Adadelta",
 /* Adamax
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static rl_status adamax_check(const rule_options *o) {
-    return rule_check_moments("adamax", o);
+static rl_status adamax_check(const char *function, const rule_options *o) {
+    return rule_check_moments(function, o);
 }
 
 /* g += wd p;  m = m + (1 - beta1) (g - m);  u = max(beta2 u, |g| + eps);  p = p - lr / (1 - beta1^t) m / u */
@@ -272,11 +273,12 @@ static void moments_scalars(const rule_options *o, rl_number *out) {
     out[3].f = 1.0 - o->beta2;
 }
 
-static rl_status nadam_check(const rule_options *o) {
-    if (rule_check_moments("nadam", o))
+static rl_status nadam_check(const char *function, const rule_options *o) {
+    if (rule_check_moments(function, o))
         return rl_error_status();
     if (!(o->momentum_decay >= 0.0))
-        return rl_fail(RL_INVALID_ARGUMENT, "nadam: momentum_decay must be 0 or more, got %g", o->momentum_decay);
+        return rl_fail(RL_INVALID_ARGUMENT, "%s: momentum_decay must be 0 or more, got %g", function,
+                       o->momentum_decay);
     return RL_OK;
 }
 
@@ -319,8 +321,8 @@ const rule rule_nadam = {.name = "NAdam",
                          .scalars = nadam_scalars,
                          .product = nadam_product};
 
-static rl_status radam_check(const rule_options *o) {
-    return rule_check_moments("radam", o);
+static rl_status radam_check(const char *function, const rule_options *o) {
+    return rule_check_moments(function, o);
 }
 
 /* The length of the approximated simple moving average (section 4 of the paper), of a step and in the end. */

@@ -167,7 +167,7 @@ static rl_status read_groups(const rl_optimizer *self, const rl_safetensors *fil
         return rl_error_status();
         GROUP_NUMBERS(READ)
 #undef READ
-        if (self->rule->check(&g->options))
+        if (self->rule->check("optimizer_load", &g->options))
             return rl_error_status();
     }
     return RL_OK;

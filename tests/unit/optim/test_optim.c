@@ -239,7 +239,13 @@ static void test_refuses(void **state) {
     assert_null(rl_optimizer_adam(net, .beta1 = 1.0));
     expect(RL_INVALID_ARGUMENT, "beta");
     assert_null(rl_optimizer_adam(NULL));
-    expect(RL_INVALID_ARGUMENT, "parameters");
+    expect(RL_INVALID_ARGUMENT, "optimizer_adam: neither a module nor .parameters is given");
+    assert_null(rl_optimizer_adamw(net, .lr = -1));
+    expect(RL_INVALID_ARGUMENT, "optimizer_adamw: lr must be 0 or more, got -1");
+    assert_null(rl_optimizer_adamw_opt(net, &(rl_optimizer_adam_options){.lr = 1}));
+    expect(RL_INVALID_ARGUMENT, "optimizer_adamw: struct_size of the options is 0");
+    assert_null(rl_optimizer_rmsprop(net, .alpha = -1));
+    expect(RL_INVALID_ARGUMENT, "optimizer_rmsprop: alpha must be 0 or more, got -1");
     assert_null(rl_optimizer_adam(rl_nn_relu()));
     expect(RL_INVALID_ARGUMENT, "parameters");
     assert_int_equal(rl_optimizer_step(NULL), RL_INVALID_ARGUMENT);
@@ -265,7 +271,7 @@ static void test_groups(void **state) {
     rl_optimizer_add_group(p.optimizer, ((rl_tensors){fresh, 2}));
     expect(RL_INVALID_ARGUMENT, "parameter 1 is given twice");
     rl_optimizer_add_group(p.optimizer, ((rl_tensors){fresh, 1}), .lr = -1.0);
-    expect(RL_INVALID_ARGUMENT, "lr must be 0 or more");
+    expect(RL_INVALID_ARGUMENT, "optimizer_add_group: lr must be 0 or more, got -1");
     assert_int_equal(rl_optimizer_group_count(p.optimizer), 2);
     rl_optimizer_add_group(p.optimizer, ((rl_tensors){fresh, 1}));
     assert_int_equal(rl_optimizer_group_count(p.optimizer), 3);
