@@ -101,6 +101,10 @@ const char *data_folder(const train_options *options);
 rl_module *model_new(const char *name);
 bool model_known(const char *name);
 const char *model_names(void); /* for sentences */
+/* As an optimizer's option: 0 is meant. */
+static inline double rate_option(double lr) {
+    return lr == 0.0 ? (double)RL_ZERO : lr;
+}
 rl_status train(const train_options *options, rl_device *device, train_result *out_result);
 
 /* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state; ref computes
@@ -110,6 +114,7 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
 typedef struct lockstep_result {
     int points;
     double loss, gradient; /* the largest relative difference of the loss; of a gradient, in norm */
+    char failure[160];     /* what went wrong where the library holds no error; "" otherwise */
 } lockstep_result;
 rl_status lockstep(const train_options *options, rl_device *device, int points, int every, lockstep_result *out_result);
 

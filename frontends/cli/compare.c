@@ -31,7 +31,7 @@ static void run_row(row *self, const train_options *options, int points, int eve
     bool trains = !self->is_reference || !strcmp(options->model, "mlp");
     if (rl_device_set_default(self->device) || (trains && train(options, self->device, &self->trained)) ||
         (!self->is_reference && !interrupted() && lockstep(options, self->device, points, every, &self->apart)))
-        snprintf(self->failure, sizeof self->failure, "%s", rl_error_text());
+        snprintf(self->failure, sizeof self->failure, "%s", rl_failed() ? rl_error_text() : self->apart.failure);
     rl_error_clear();
 }
 

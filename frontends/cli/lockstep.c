@@ -54,6 +54,16 @@ static void keep_largest(double *largest, double difference) {
         *largest = difference;
 }
 
+/* Whether there is room for them, or the sentence why not. */
+static rl_status check_room(const pair *self, const char *model, lockstep_result *result) {
+    if (rl_failed() || (self->count <= STATE_MOST && self->n_state <= STATE_MOST))
+        return rl_error_status();
+    snprintf(result->failure, sizeof result->failure,
+             "lockstep: at most %d parameters and buffers can be compared, the model %.60s has %lld", STATE_MOST, model,
+             (long long)(self->n_state > self->count ? self->n_state : self->count));
+    return RL_UNSUPPORTED;
+}
+
 static rl_status compare_point(pair *self, rl_tensor *x, rl_tensor *y, double loss, lockstep_result *result) {
     double reference_loss, difference;
     rl_device *ref = rl_tensor_device(self->reference_state[0]);
@@ -69,9 +79,13 @@ static rl_status compare_point(pair *self, rl_tensor *x, rl_tensor *y, double lo
     difference = fabs(loss - reference_loss) / (fabs(reference_loss) > 0.0 ? fabs(reference_loss) : 1.0);
     keep_largest(&result->loss, difference);
     for (int64_t i = 0; i < self->count; i++) {
-        if (relative_difference(rl_grad(self->other_parameters[i]), rl_grad(self->reference_parameters[i]),
-                                &difference))
-            return rl_error_status();
+        rl_status status = relative_difference(rl_grad(self->other_parameters[i]),
+                                               rl_grad(self->reference_parameters[i]), &difference);
+        if (status != RL_OK) {
+            snprintf(result->failure, sizeof result->failure, "lockstep: gradient %lld: %s", (long long)i,
+                     rl_status_text(status));
+            return status;
+        }
         keep_largest(&result->gradient, difference);
     }
     result->points++;
@@ -94,7 +108,10 @@ rl_status lockstep(const train_options *options, rl_device *device, int points, 
     rl_module_parameters(self.other, self.other_parameters, STATE_MOST);
     self.n_state = rl_module_state(self.reference, NULL, self.reference_state, STATE_MOST);
     rl_module_state(self.other, NULL, self.other_state, STATE_MOST);
-    rl_optimizer *optimizer = rl_optimizer_adam(self.other, .lr = options->lr);
+    rl_status status = check_room(&self, options->model, out_result);
+    if (status != RL_OK)
+        return status;
+    rl_optimizer *optimizer = rl_optimizer_adam(self.other, .lr = rate_option(options->lr));
     rl_loader *loader = rl_loader_new(rl_dataset_mnist(data_folder(options), true), .batch_size = options->batch,
                                       .shuffle = true, .seed = (uint64_t)options->seed + 1, .device = device);
     progress_start(&bar, "lockstep", (int64_t)(points - 1) * every + 1);
@@ -102,11 +119,11 @@ rl_status lockstep(const train_options *options, rl_device *device, int points, 
         if (!rl_loader_next2(loader, &x, &y))
             break;
         double loss = forward_backward(self.other, x, y);
-        if (step % every == 0 && !rl_failed())
-            compare_point(&self, x, y, loss, out_result);
+        if (step % every == 0 && !rl_failed() && (status = compare_point(&self, x, y, loss, out_result)) != RL_OK)
+            break;
         rl_optimizer_step(optimizer);
         progress_show(&bar, step + 1, rl_device_name(device));
     }
     progress_end(&bar);
-    return rl_error_status();
+    return status != RL_OK ? status : rl_error_status();
 }

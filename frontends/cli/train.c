@@ -164,7 +164,7 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
     rl_manual_seed((uint64_t)options->seed);
     self.net = model_new(options->model);
     rl_module_to(self.net, device, RL_DTYPE_NONE);
-    self.optimizer = rl_optimizer_adam(self.net, .lr = options->lr);
+    self.optimizer = rl_optimizer_adam(self.net, .lr = rate_option(options->lr));
     rl_dataset *images = rl_dataset_mnist(folder, true);
     out_result->epoch_images = rl_dataset_size(images);
     self.train = rl_loader_new(images, .batch_size = options->batch, .shuffle = true,

@@ -24,6 +24,16 @@ fi
 expect 0 'epoch 1 ' "$rushlight" train fashion-mnist --data "$root/tiny" --model cnn --epochs 1 --device ref
 expect 2 "no model 'vgg'; there are: mlp, cnn, resnet18" "$rushlight" train fashion-mnist --model vgg
 
+# A learning rate of 0 is one, in lockstep too: nothing moves, and what is compared differs from that of a training.
+if [[ $devices = *onednn* ]]; then
+    lockstep() {
+        "$rushlight" compare fashion-mnist --data "$data" --epochs 1 --batch 16 --devices onednn --points 5 \
+            --every 10 --lr "$1" --json 2>/dev/null | grep -o '"loss_difference.*}'
+    }
+    still=$(lockstep 0) moving=$(lockstep 0.001)
+    [ -n "$still" ] && [ "$still" != "$moving" ] || fail "compare --lr 0 says '$still', --lr 0.001 '$moving'"
+fi
+
 # Saved after two epochs; from there, the accuracy is what it was, and one epoch more can be trained.
 rm -f "$root"/*.safetensors*
 saved=$(train --epochs 2 --device ref --save "$root/half.safetensors" --json 2>/dev/null | json accuracy)
