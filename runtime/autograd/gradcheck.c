@@ -205,17 +205,13 @@ static rl_status run(const checker *self) {
     return rl_error_status();
 }
 
-static double option(double given, double fallback) {
-    return given == 0.0 ? fallback : given == (double)RL_ZERO ? 0.0 : given;
-}
-
 static checker checker_make(const char *name, rl_tensor_fn fn, void *context, rl_tensors inputs, int64_t n_outputs,
                             const rl_gradcheck_options *given) {
     checker self = {name, fn, context, inputs, n_outputs, {0}};
     rl_sized_take(name, &self.options, sizeof self.options, given);
-    self.options.eps = option(self.options.eps, 1e-6);
-    self.options.atol = option(self.options.atol, 1e-5);
-    self.options.rtol = option(self.options.rtol, 1e-3);
+    self.options.eps = rl_option_real(self.options.eps, 1e-6);
+    self.options.atol = rl_option_real(self.options.atol, 1e-5);
+    self.options.rtol = rl_option_real(self.options.rtol, 1e-3);
     return self;
 }
 

@@ -335,11 +335,11 @@ static rl_status loader_check(rl_dataset *dataset, const rl_loader_options *opti
                               int64_t *out_prefetch) {
     if (!dataset)
         return rl_fail(RL_INVALID_ARGUMENT, "loader_new: dataset is NULL");
-    *out_batch_size = options->batch_size == 0 ? 1 : options->batch_size;
+    *out_batch_size = rl_option_int(options->batch_size, 1);
     if (*out_batch_size < 1)
         return rl_fail(RL_INVALID_ARGUMENT, "loader_new: batch_size must be at least 1, got %lld",
                        (long long)*out_batch_size);
-    *out_prefetch = options->prefetch == 0 ? 2 : options->prefetch == RL_ZERO ? 0 : options->prefetch;
+    *out_prefetch = rl_option_int(options->prefetch, 2);
     if (*out_prefetch < 0 || *out_prefetch > PREFETCH_MOST)
         return rl_fail(RL_INVALID_ARGUMENT, "loader_new: prefetch must be 1 to %d, or RL_ZERO, got %lld", PREFETCH_MOST,
                        (long long)*out_prefetch);

@@ -265,10 +265,14 @@ static rl_tensor *as_rows(const call_shape *c, rl_tensor *x) {
 
 /* Dropout needs the weights: softmax of the scores, 0 in rows that see nothing. */
 static rl_tensor *with_dropout(const call_shape *c) {
-    rl_tensor *s = masked_scores(c->q, c->k, c->mask, c->scale, c->causal);
+    rl_tensor *s = masked_scores(c->q, c->k, c->mask, c->scale, c->causal), *nothing = NULL;
+    if (c->mask != NULL) {
+        nothing = rl_all(rl_eq(s, -INFINITY), .dim = RL_DIMS(-1), .keepdim = true);
+        s = rl_masked_fill(s, nothing, 0.0); /* else the derivative of its softmax is NaN */
+    }
     rl_tensor *p = rl_softmax(s, -1);
-    if (c->mask != NULL)
-        p = rl_masked_fill(p, rl_all(rl_eq(s, -INFINITY), .dim = RL_DIMS(-1), .keepdim = true), 0.0);
+    if (nothing != NULL)
+        p = rl_masked_fill(p, nothing, 0.0);
     return rl_matmul(rl_dropout(p, c->dropout, true), c->v);
 }
 

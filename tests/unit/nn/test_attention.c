@@ -161,6 +161,25 @@ static void assert_same(rl_tensor *a, rl_tensor *b) {
     assert_int_equal(rl_item_int(rl_allclose(a, b, .atol = 1e-6)), 1);
 }
 
+/* A row that sees nothing gives no gradient, be the mask of truths or added. */
+static void test_gradients_of_nothing(void **state) {
+    (void)state;
+    RL_SCOPE();
+    const float added[4] = {0, 0, -INFINITY, -INFINITY};
+    rl_tensor *mask = rl_tensor_from_data(added, RL_DIMS(2, 2), RL_F32, NULL);
+    rl_tensor *masks[2] = {mask, rl_eq(mask, 0)};
+    for (int i = 0; i < 4; i++) {
+        RL_SCOPE();
+        rl_tensor *x = rl_requires_grad(rl_ones(RL_DIMS(1, 2, 3)), true);
+        rl_tensor *y = rl_scaled_dot_product_attention(x, x, x, .attn_mask = masks[i % 2],
+                                                       .dropout_p = i < 2 ? 0.25 : (double)RL_ZERO);
+        rl_backward(rl_sum(y));
+        assert_false(rl_failed());
+        assert_true(rl_item(rl_sum(rl_select(y, 1, 1))) == 0.0);
+        assert_true(isfinite(rl_item(rl_sum(rl_grad(x)))));
+    }
+}
+
 /* Without weights, a row that sees nothing is 0 in training with dropout too; so next to no dropout changes nothing. */
 static void test_dropout(void **state) {
     (void)state;
@@ -264,9 +283,10 @@ int main(void) {
     setenv("RUSHLIGHT_BACKEND_PATH", TEST_BINARY_DIR "/lib/rushlight", 0);
     setenv("RUSHLIGHT_DEVICE", "ref", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_embedding, clean),       cmocka_unit_test_setup(test_self_attention, clean),
-        cmocka_unit_test_setup(test_cross_attention, clean), cmocka_unit_test_setup(test_more_attention, clean),
-        cmocka_unit_test_setup(test_refused, clean),         cmocka_unit_test_setup(test_linear_memory, clean),
-        cmocka_unit_test_setup(test_dropout, clean),         cmocka_unit_test_setup(test_embedding_of_zero, clean)};
+        cmocka_unit_test_setup(test_embedding, clean),        cmocka_unit_test_setup(test_self_attention, clean),
+        cmocka_unit_test_setup(test_cross_attention, clean),  cmocka_unit_test_setup(test_more_attention, clean),
+        cmocka_unit_test_setup(test_refused, clean),          cmocka_unit_test_setup(test_linear_memory, clean),
+        cmocka_unit_test_setup(test_dropout, clean),          cmocka_unit_test_setup(test_gradients_of_nothing, clean),
+        cmocka_unit_test_setup(test_embedding_of_zero, clean)};
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }
