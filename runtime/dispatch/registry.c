@@ -33,41 +33,11 @@ enum { MOST_DEVICES = 1024 }; /* of one backend */
 /* Admission ---------------------------------------------------------------------------------------------------------
  */
 
-/* X(function): what no backend may lack. */
-#define REQUIRED(X)                                                                                                    \
-    X(init)                                                                                                            \
-    X(shutdown)                                                                                                        \
-    X(device_count)                                                                                                    \
-    X(device_info)                                                                                                     \
-    X(device_open)                                                                                                     \
-    X(device_close)                                                                                                    \
-    X(mem_alloc)                                                                                                       \
-    X(mem_free)                                                                                                        \
-    X(copy_in)                                                                                                         \
-    X(copy_out)                                                                                                        \
-    X(copy)                                                                                                            \
-    X(stream_create)                                                                                                   \
-    X(stream_destroy)                                                                                                  \
-    X(stream_sync)                                                                                                     \
-    X(event_create)                                                                                                    \
-    X(event_destroy)                                                                                                   \
-    X(event_record)                                                                                                    \
-    X(stream_wait)                                                                                                     \
-    X(event_done)                                                                                                      \
-    X(event_sync)                                                                                                      \
-    X(map)                                                                                                             \
-    X(reduce)                                                                                                          \
-    X(matmul)                                                                                                          \
-    X(gather)                                                                                                          \
-    X(scatter)                                                                                                         \
-    X(scan)                                                                                                            \
-    X(sort)
-
 static const char *missing_function(const rl_backend *api) {
 #define CHECK(name)                                                                                                    \
     if (api->name == NULL)                                                                                             \
         return #name;
-    REQUIRED(CHECK)
+    RL_REQUIRED_LIST(CHECK)
 #undef CHECK
     if ((api->flags & RL_BACKEND_HOST_MEMORY) && api->mem_map == NULL)
         return "mem_map";

@@ -5,43 +5,13 @@
 
 #include "conformance.h"
 
-/* X(function): what no backend may lack. */
-#define REQUIRED(X)                                                                                                    \
-    X(init)                                                                                                            \
-    X(shutdown)                                                                                                        \
-    X(device_count)                                                                                                    \
-    X(device_info)                                                                                                     \
-    X(device_open)                                                                                                     \
-    X(device_close)                                                                                                    \
-    X(mem_alloc)                                                                                                       \
-    X(mem_free)                                                                                                        \
-    X(copy_in)                                                                                                         \
-    X(copy_out)                                                                                                        \
-    X(copy)                                                                                                            \
-    X(stream_create)                                                                                                   \
-    X(stream_destroy)                                                                                                  \
-    X(stream_sync)                                                                                                     \
-    X(event_create)                                                                                                    \
-    X(event_destroy)                                                                                                   \
-    X(event_record)                                                                                                    \
-    X(stream_wait)                                                                                                     \
-    X(event_done)                                                                                                      \
-    X(event_sync)                                                                                                      \
-    X(map)                                                                                                             \
-    X(reduce)                                                                                                          \
-    X(matmul)                                                                                                          \
-    X(gather)                                                                                                          \
-    X(scatter)                                                                                                         \
-    X(scan)                                                                                                            \
-    X(sort)
-
 static bool table_is_whole(suite *self) {
     const rl_backend *api = self->api;
     bool whole = check(self, api->size >= offsetof(rl_backend, fused), "the table ends before its required functions");
     if (!whole)
         return false;
 #define PRESENT(function) whole &= check(self, api->function != NULL, #function " is NULL");
-    REQUIRED(PRESENT)
+    RL_REQUIRED_LIST(PRESENT)
 #undef PRESENT
     return whole;
 }

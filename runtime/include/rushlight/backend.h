@@ -699,6 +699,35 @@ typedef struct rl_device_info {
 #define RL_BACKEND_SYNCHRONOUS 2u /* work is done when a call returns */
 #define RL_BACKEND_CONCURRENT 4u  /* [stream] calls may be made at once for one stream */
 
+/* X(member): the functions of rl_backend that every backend has; the others may be NULL. */
+#define RL_REQUIRED_LIST(X)                                                                                            \
+    X(init)                                                                                                            \
+    X(shutdown)                                                                                                        \
+    X(device_count)                                                                                                    \
+    X(device_info)                                                                                                     \
+    X(device_open)                                                                                                     \
+    X(device_close)                                                                                                    \
+    X(mem_alloc)                                                                                                       \
+    X(mem_free)                                                                                                        \
+    X(copy_in)                                                                                                         \
+    X(copy_out)                                                                                                        \
+    X(copy)                                                                                                            \
+    X(stream_create)                                                                                                   \
+    X(stream_destroy)                                                                                                  \
+    X(stream_sync)                                                                                                     \
+    X(event_create)                                                                                                    \
+    X(event_destroy)                                                                                                   \
+    X(event_record)                                                                                                    \
+    X(stream_wait)                                                                                                     \
+    X(event_done)                                                                                                      \
+    X(event_sync)                                                                                                      \
+    X(map)                                                                                                             \
+    X(reduce)                                                                                                          \
+    X(matmul)                                                                                                          \
+    X(gather)                                                                                                          \
+    X(scatter)                                                                                                         \
+    X(scan)                                                                                                            \
+    X(sort)
 typedef struct rl_backend {
     uint32_t size;
     uint32_t abi;        /* RL_ABI_VERSION the backend was built with */
