@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fused rows: convolution and its two gradients, by oneDNN's primitives for channels innermost. Activations that lie so
+ * Fused rows: convolution and its two gradients, by oneDNN's primitives for channels innermost: of f32, and of half
+ * floats where the processor multiplies these, which else are made floats on the way. Activations that lie so
  * are worked on where they are; others are copied before it and after it, a part at a time.
  *
  * Work is cut by shape alone: into parts of some images, or, of few images, of some rows of the output. The gradient of
@@ -37,8 +38,8 @@ typedef struct activation { /* x or y, as (batch, channels, size ...) */
 typedef struct conv_call {
     const rl_conv_args *args;
     od_conv_kind kind;
-    rl_dtype dtype;
-    activation in, out; /* x and y, whichever of them is read and written */
+    rl_dtype dtype, inner; /* of the operands; of what the primitive works on: dtype or F32 */
+    activation in, out;    /* x and y, whichever of them is read and written */
     part parts[MOST_PARTS];
     od_conv *convs[MOST_PARTS]; /* to be given back */
     int n_parts, n_convs;
@@ -53,10 +54,10 @@ typedef struct conv_call {
 
 /* Activations ------------------------------------------------------------------------------------------------------ */
 
-static void look(activation *self, const rl_conv_args *args, const rl_operand *operand, int64_t channels,
-                 const int64_t *size) {
+static void look(activation *self, const rl_conv_args *args, rl_dtype inner, const rl_operand *operand,
+                 int64_t channels, const int64_t *size) {
     *self = (activation){.operand = operand, .channels = channels, .places = 1, .row_places = 1, .size = size};
-    self->packed = args->dtype == RL_F32 && (channels == 1 || operand->stride[1] == 1);
+    self->packed = args->dtype == (uint32_t)inner && (channels == 1 || operand->stride[1] == 1);
     for (int64_t d = args->spatial - 1, run = channels; d >= 0; run *= size[d--]) {
         self->packed = self->packed && (size[d] == 1 || operand->stride[d + 2] == run);
         self->places *= size[d];
@@ -65,25 +66,39 @@ static void look(activation *self, const rl_conv_args *args, const rl_operand *o
     self->whole = self->packed && (args->batch == 1 || operand->stride[0] == self->places * channels);
 }
 
+static int64_t inner_bytes(const conv_call *self) {
+    return od_dtype_bytes(self->inner);
+}
+
+/* A block of halves to where they belong. */
+static void spread_halves(char *to, const char *block, int64_t rows, int64_t cols, int64_t row_stride,
+                          int64_t col_stride) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++, block += 2)
+            memcpy(to + r * row_stride + c * col_stride, block, 2);
+}
+
 /* Moves rows of one image between memory and a packed block: runs of places along the last dimension. */
 static void move_image(const conv_call *self, const activation *a, int64_t image, int64_t row, int64_t rows,
-                       float *block, int out) {
+                       char *block, int out) {
     const int64_t bytes = od_dtype_bytes(self->dtype), spatial = self->args->spatial, *stride = a->operand->stride;
     const int64_t run = spatial == 1 ? rows : a->size[spatial - 1], middle = spatial == 3 ? a->size[1] : 1;
     const int64_t outer = spatial == 1 ? 1 : rows;
+    const int as_is = self->inner != RL_F32;
     char *first = od_address(a->operand) + image * stride[0] * bytes;
     for (int64_t i = 0; i < outer * middle; i++) {
         char *line = first + (spatial == 1 ? row * stride[2] : (row + i / middle) * stride[2]) * bytes +
                      (spatial == 3 ? i % middle * stride[3] * bytes : 0);
         const int64_t step = stride[spatial + 1] * bytes, across = stride[1] * bytes;
-        for (int64_t p = 0; p < run; p += BLOCK, block += BLOCK * a->channels) {
-            const int64_t n = od_at_most(BLOCK, run - p);
-            if (out)
+        for (int64_t p = 0, n; p < run; p += n, block += n * a->channels * inner_bytes(self)) {
+            n = od_at_most(BLOCK, run - p);
+            if (out && as_is)
+                spread_halves(line + p * step, block, n, a->channels, step, across);
+            else if (out)
                 od_chosen->store[self->dtype](line + p * step, block, n, a->channels, step, across);
             else
-                od_chosen->load[self->dtype](block, line + p * step, n, a->channels, step, across);
-            if (n < BLOCK)
-                block -= (BLOCK - n) * a->channels;
+                (as_is ? od_chosen->move[1] : od_chosen->load[self->dtype])(block, line + p * step, n, a->channels,
+                                                                            step, across);
         }
     }
 }
@@ -91,20 +106,35 @@ static void move_image(const conv_call *self, const activation *a, int64_t image
 static int in_place(const activation *a, const part *p) {
     return a->whole || (a->packed && p->images == 1);
 }
-static float *place(const activation *a, const part *p, int64_t row) {
-    return (float *)(void *)od_address(a->operand) + p->image * a->operand->stride[0] +
-           row * a->row_places * a->channels;
+static char *place(const conv_call *self, const activation *a, const part *p, int64_t row) {
+    return od_address(a->operand) +
+           (p->image * a->operand->stride[0] + row * a->row_places * a->channels) * inner_bytes(self);
 }
 
-/* After the primitive, while the part is in the cache. */
-static void finish_block(const conv_call *self, float *block, int64_t places, int64_t channels) {
+static void relu(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        x[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+/* After the primitive, while the part is in the cache. Halves have no bias here: it would be rounded twice. */
+static void finish_block(const conv_call *self, char *block, int64_t places, int64_t channels) {
+    float *x = (float *)(void *)block, piece[256];
     if (self->kind == OD_CONV_GRAD_INPUT && self->bias != NULL)
         for (int64_t p = 0; p < places; p++)
             for (int64_t c = 0; c < channels; c++)
-                block[p * channels + c] += self->bias[c];
-    if (self->args->activation == RL_ACTIVATION_RELU)
-        for (int64_t i = 0; i < places * channels; i++)
-            block[i] = block[i] < 0.0f ? 0.0f : block[i];
+                x[p * channels + c] += self->bias[c];
+    if (self->args->activation != RL_ACTIVATION_RELU)
+        return;
+    if (self->inner == RL_F32) {
+        relu(x, places * channels);
+        return;
+    }
+    for (int64_t i = 0, n; i < places * channels; i += n) {
+        n = od_at_most((int64_t)(sizeof piece / sizeof *piece), places * channels - i);
+        od_chosen->load[self->inner](piece, block + i * 2, 1, n, 0, 2);
+        relu(piece, n);
+        od_chosen->store[self->inner](block + i * 2, piece, 1, n, 0, 2);
+    }
 }
 
 static void run_part(void *context, int thread, int64_t number) {
@@ -116,16 +146,13 @@ static void run_part(void *context, int thread, int64_t number) {
     const activation *const sides[2] = {&self->in, &self->out};
     const int64_t first[2] = {p->in_row, p->row}, rows[2] = {k->in_size[0], k->out_size[0]};
     const int written = self->kind == OD_CONV_GRAD_WEIGHT ? 2 : gradient ? 0 : 1; /* which side; 2: neither */
-    float *at[2];
+    char *at[2];
     for (int i = 0; i < 2; i++) {
         const activation *a = sides[i];
-        at[i] = (float *)(void *)(scratch + (i == 1 ? self->in_bytes : 0));
-        if (in_place(a, p))
-            at[i] = place(a, p, first[i]);
-        else
-            for (int64_t n = 0; n < p->images && i != written; n++)
-                move_image(self, a, p->image + n, first[i], rows[i], at[i] + n * rows[i] * a->row_places * a->channels,
-                           0);
+        const int64_t image = rows[i] * a->row_places * a->channels * inner_bytes(self);
+        at[i] = in_place(a, p) ? place(self, a, p, first[i]) : scratch + (i == 1 ? self->in_bytes : 0);
+        for (int64_t n = 0; n < p->images && i != written && !in_place(a, p); n++)
+            move_image(self, a, p->image + n, first[i], rows[i], at[i] + n * image, 0);
     }
     char *weight = self->weight + (self->kind == OD_CONV_GRAD_WEIGHT ? (size_t)number * self->weight_step : 0);
     const rl_status status =
@@ -135,10 +162,10 @@ static void run_part(void *context, int thread, int64_t number) {
     if (written == 2 || status != RL_OK)
         return;
     const activation *a = sides[written];
-    const int64_t image = rows[written] * a->row_places;
-    finish_block(self, at[written], p->images * image, a->channels);
+    const int64_t places = rows[written] * a->row_places, image = places * a->channels * inner_bytes(self);
+    finish_block(self, at[written], p->images * places, a->channels);
     for (int64_t n = 0; n < p->images && !in_place(a, p); n++)
-        move_image(self, a, p->image + n, first[written], rows[written], at[written] + n * image * a->channels, 1);
+        move_image(self, a, p->image + n, first[written], rows[written], at[written] + n * image, 1);
 }
 
 /* Parts ------------------------------------------------------------------------------------------------------------ */
@@ -164,12 +191,15 @@ static int weight_is_dense(const rl_conv_args *g, const rl_operand *w) {
 }
 /* The weight goes through packed floats before it is reordered, or after. */
 static int packs_weight(const conv_call *self) {
+    if (self->inner != RL_F32 && self->kind != OD_CONV_GRAD_WEIGHT)
+        return 0; /* works_on_halves: it is dense */
     return self->dtype != RL_F32 || !weight_is_dense(self->args, weight_of(self));
 }
 
 static od_conv_key key_of(const conv_call *self, int64_t images) {
     const rl_conv_args *g = self->args;
     od_conv_key k = {.kind = (int32_t)self->kind,
+                     .dtype = (int32_t)self->inner,
                      .has_bias = self->kind == OD_CONV_FORWARD && g->bias.buffer != NULL,
                      .spatial = g->spatial,
                      .batch = images,
@@ -273,9 +303,9 @@ static int is_small(const rl_conv_args *g) {
     return work_of(g) <= OD_CONV_SMALL && g->dtype == RL_F32;
 }
 
-/* Of an image that is copied: packed floats. */
-static int64_t copied_bytes(const activation *a) {
-    return a->whole ? 0 : a->places * a->channels * (int64_t)sizeof(float);
+/* Of an image that is copied. */
+static int64_t copied_bytes(const conv_call *self, const activation *a) {
+    return a->whole ? 0 : a->places * a->channels * inner_bytes(self);
 }
 
 static rl_status cut(conv_call *self, double work) {
@@ -288,7 +318,7 @@ static rl_status cut(conv_call *self, double work) {
         all_see_input(g, blocks))
         return cut_rows(self, blocks);
     if (self->kind != OD_CONV_GRAD_WEIGHT) {
-        const int64_t image = copied_bytes(&self->in) + copied_bytes(&self->out);
+        const int64_t image = copied_bytes(self, &self->in) + copied_bytes(self, &self->out);
         const int64_t small = od_parts(g->batch * image, COPIED_BYTES);
         most = small > most ? od_at_most(small, MOST_PARTS) : most;
     }
@@ -386,25 +416,20 @@ static rl_status with_scratch(conv_call *self, int threads) {
     return status == RL_OK ? RL_OK : od_host->fail(status, "onednn: oneDNN failed at a convolution");
 }
 
+static size_t copy_bytes(const conv_call *self, const activation *a, const part *p, int64_t rows) {
+    const int64_t elements = p->images * rows * a->row_places * a->channels;
+    return in_place(a, p) ? 0 : od_lines((size_t)(elements * inner_bytes(self)));
+}
+static void grow(size_t *most, size_t bytes) {
+    *most = bytes > *most ? bytes : *most;
+}
 static void measure(conv_call *self) {
     for (int i = 0; i < self->n_parts; i++) {
         const part *p = &self->parts[i];
-        const od_conv_key *k = &p->conv->key;
-        const size_t in = in_place(&self->in, p)
-                              ? 0
-                              : od_lines((size_t)(p->images * k->in_size[0] * self->in.row_places * self->in.channels) *
-                                         sizeof(float));
-        const size_t out =
-            in_place(&self->out, p)
-                ? 0
-                : od_lines((size_t)(p->images * k->out_size[0] * self->out.row_places * self->out.channels) *
-                           sizeof(float));
-        const size_t scratch = od_lines(od_conv_scratch_bytes(p->conv)),
-                     weight = od_lines(od_conv_weight_bytes(p->conv));
-        self->in_bytes = in > self->in_bytes ? in : self->in_bytes;
-        self->out_bytes = out > self->out_bytes ? out : self->out_bytes;
-        self->scratch_bytes = scratch > self->scratch_bytes ? scratch : self->scratch_bytes;
-        self->weight_step = weight > self->weight_step ? weight : self->weight_step;
+        grow(&self->in_bytes, copy_bytes(self, &self->in, p, p->conv->key.in_size[0]));
+        grow(&self->out_bytes, copy_bytes(self, &self->out, p, p->conv->key.out_size[0]));
+        grow(&self->scratch_bytes, od_lines(od_conv_scratch_bytes(p->conv)));
+        grow(&self->weight_step, od_lines(od_conv_weight_bytes(p->conv)));
     }
     self->per_thread = self->in_bytes + self->out_bytes + self->scratch_bytes;
 }
@@ -417,6 +442,35 @@ static int one_weight(const conv_call *self) {
     return 1;
 }
 
+static void give_convs(conv_call *self) {
+    for (int i = 0; i < self->n_convs; i++)
+        od_conv_give(self->convs[i]);
+    self->n_convs = self->n_parts = 0;
+}
+
+/* Halves as they are, where the processor multiplies them. A bias of the gradient would be rounded twice, and a weight
+ * with gaps is packed as floats. */
+static int works_on_halves(const conv_call *self) {
+    return self->dtype != RL_F32 && od_gemm_takes(self->dtype) &&
+           (self->kind == OD_CONV_GRAD_WEIGHT || weight_is_dense(self->args, &self->args->b)) &&
+           (self->kind != OD_CONV_GRAD_INPUT || self->args->bias.buffer == NULL);
+}
+
+static rl_status plan(conv_call *self, rl_dtype inner, double work) {
+    const rl_conv_args *g = self->args;
+    const rl_operand *x = self->kind == OD_CONV_GRAD_INPUT ? &g->out : &g->a;
+    const rl_operand *y = self->kind == OD_CONV_FORWARD ? &g->out : self->kind == OD_CONV_GRAD_INPUT ? &g->a : &g->b;
+    self->inner = inner;
+    look(&self->in, g, inner, x, g->in_channels, g->in_size);
+    look(&self->out, g, inner, y, g->out_channels, g->out_size);
+    rl_status status = cut(self, work);
+    if (status == RL_OK && !one_weight(self)) { /* then as a whole */
+        give_convs(self);
+        status = cut_images(self, 1);
+    }
+    return status;
+}
+
 static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
     const double work = work_of(args);
     if (is_small(args)) {
@@ -424,16 +478,10 @@ static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
         return RL_OK;
     }
     conv_call self = {.args = args, .kind = kind, .dtype = (rl_dtype)args->dtype};
-    const rl_operand *x = kind == OD_CONV_GRAD_INPUT ? &args->out : &args->a;
-    const rl_operand *y = kind == OD_CONV_FORWARD ? &args->out : kind == OD_CONV_GRAD_INPUT ? &args->a : &args->b;
-    look(&self.in, args, x, args->in_channels, args->in_size);
-    look(&self.out, args, y, args->out_channels, args->out_size);
-    rl_status status = cut(&self, work);
-    if (status == RL_OK && !one_weight(&self)) { /* then as a whole */
-        for (int i = 0; i < self.n_convs; i++)
-            od_conv_give(self.convs[i]);
-        self.n_convs = self.n_parts = 0;
-        status = cut_images(&self, 1);
+    rl_status status = works_on_halves(&self) ? plan(&self, self.dtype, work) : RL_UNSUPPORTED;
+    if (status == RL_UNSUPPORTED) {
+        give_convs(&self);
+        status = plan(&self, RL_F32, work);
     }
     if (status == RL_OK) {
         measure(&self);
@@ -444,8 +492,7 @@ static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
     if (self.fill) /* there was no memory to do it */
         od_weight_filled(self.kept, 0);
     od_weight_give(self.kept);
-    for (int i = 0; i < self.n_convs; i++)
-        od_conv_give(self.convs[i]);
+    give_convs(&self);
     return status;
 }
 

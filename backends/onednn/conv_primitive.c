@@ -10,13 +10,16 @@ static rl_status make(od_prepared *entry);
 static void drop(od_prepared *entry);
 od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, 0, make, drop);
 
-static dnnl_status_t describe(int64_t spatial, int64_t batch, int64_t channels, const int64_t *size,
-                              dnnl_memory_desc_t *out) {
+static dnnl_data_type_t type_of(int32_t dtype) {
+    return dtype == RL_BF16 ? dnnl_bf16 : dtype == RL_F16 ? dnnl_f16 : dnnl_f32;
+}
+
+static dnnl_status_t describe(const od_conv_key *k, int64_t channels, const int64_t *size, dnnl_memory_desc_t *out) {
     static const dnnl_format_tag_t tags[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};
-    dnnl_dims_t dims = {batch, channels};
-    for (int64_t d = 0; d < spatial; d++)
+    dnnl_dims_t dims = {k->batch, channels};
+    for (int64_t d = 0; d < k->spatial; d++)
         dims[d + 2] = size[d];
-    return dnnl_memory_desc_create_with_tag(out, (int)spatial + 2, dims, dnnl_f32, tags[spatial - 1]);
+    return dnnl_memory_desc_create_with_tag(out, (int)k->spatial + 2, dims, type_of(k->dtype), tags[k->spatial - 1]);
 }
 
 /* (outputs, inputs, kernel ...), or with groups before it: as it lies in memory, or in whatever order the primitive
@@ -34,8 +37,9 @@ static dnnl_status_t describe_weight(const od_conv_key *k, int as_it_lies, dnnl_
         strides[n] = k->weight_stride[d];
         dims[n++] = shape[d];
     }
-    return as_it_lies ? dnnl_memory_desc_create_with_strides(out, n, dims, dnnl_f32, strides)
-                      : dnnl_memory_desc_create_with_tag(out, n, dims, dnnl_f32, dnnl_format_tag_any);
+    const dnnl_data_type_t type = k->kind == OD_CONV_GRAD_WEIGHT ? dnnl_f32 : type_of(k->dtype);
+    return as_it_lies ? dnnl_memory_desc_create_with_strides(out, n, dims, type, strides)
+                      : dnnl_memory_desc_create_with_tag(out, n, dims, type, dnnl_format_tag_any);
 }
 
 /* As oneDNN counts: dilation from 0, padding behind is what the windows reach over the end. */
@@ -72,6 +76,11 @@ static dnnl_status_t make_primitive(od_conv *self, dnnl_memory_desc_t src, dnnl_
             &self->description, od_engine(), dnnl_convolution_direct, src, weight, NULL, dst, g.stride, g.dilation,
             g.front, g.back, forward, attr);
     (void)dnnl_primitive_desc_destroy(forward);
+    const char *name = "";
+    if (status == dnnl_success && k->dtype != RL_F32)
+        status = dnnl_primitive_desc_query(self->description, dnnl_query_impl_info_str, 0, (void *)&name);
+    if (status == dnnl_success && strncmp(name, "ref", 3) == 0)
+        status = dnnl_unimplemented;
     return status == dnnl_success ? dnnl_primitive_create(&self->primitive, self->description) : status;
 }
 
@@ -138,9 +147,9 @@ static rl_status make(od_prepared *entry) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(&attr);
     if (status == dnnl_success)
-        status = describe(k->spatial, k->batch, k->in_channels, k->in_size, &src);
+        status = describe(k, k->in_channels, k->in_size, &src);
     if (status == dnnl_success)
-        status = describe(k->spatial, k->batch, k->out_channels, k->out_size, &dst);
+        status = describe(k, k->out_channels, k->out_size, &dst);
     if (status == dnnl_success)
         status = describe_weight(k, 0, &weight);
     if (k->has_bias && status == dnnl_success)
@@ -161,7 +170,19 @@ static rl_status make(od_prepared *entry) {
     const dnnl_memory_desc_t all[] = {src, dst, weight, bias};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         (void)dnnl_memory_desc_destroy(all[i]);
-    return status == dnnl_success ? RL_OK : fail(k, status);
+    self->slow = status == dnnl_unimplemented && k->dtype != RL_F32; /* which is kept like a primitive */
+    return status == dnnl_success || self->slow ? RL_OK : fail(k, status);
+}
+
+rl_status od_conv_take(const od_conv_key *key, od_conv **out) {
+    od_prepared *entry;
+    const rl_status status = od_prepared_take(&od_convs, key, &entry);
+    *out = (od_conv *)(void *)entry;
+    if (status != RL_OK || !(*out)->slow)
+        return status;
+    od_conv_give(*out);
+    *out = NULL;
+    return RL_UNSUPPORTED;
 }
 
 static void drop(od_prepared *entry) {
