@@ -59,6 +59,8 @@ typedef struct training {
     train_result *result;
 } training;
 
+#define TEST_BATCH 200 /* images of the test that are waited for after Ctrl-C */
+
 double epochs_trained(const train_result *self) {
     return self->epoch_images > 0 ? (double)self->images / (double)self->epoch_images : 0.0;
 }
@@ -146,9 +148,11 @@ static rl_status train_epochs(training *self) {
             break;
         self->result->accuracy = accuracy(self);
         if (!self->options->quiet && !rl_failed()) {
-            fprintf(self->options->json ? stderr : stdout,
-                    "epoch %.4g  loss %.4f  test accuracy %.2f %%  %.0f images/s\n", epochs_trained(self->result),
-                    self->result->loss, 100.0 * self->result->accuracy, images_per_second(self->result));
+            char tested[32] = "not measured";
+            if (!isnan(self->result->accuracy))
+                snprintf(tested, sizeof tested, "%.2f %%", 100.0 * self->result->accuracy);
+            fprintf(self->options->json ? stderr : stdout, "epoch %.4g  loss %.4f  test accuracy %s  %.0f images/s\n",
+                    epochs_trained(self->result), self->result->loss, tested, images_per_second(self->result));
             fflush(stdout);
         }
     }
@@ -169,7 +173,7 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
     out_result->epoch_images = rl_dataset_size(images);
     self.train = rl_loader_new(images, .batch_size = options->batch, .shuffle = true,
                                .seed = (uint64_t)options->seed + 1, .device = device);
-    self.test = rl_loader_new(rl_dataset_mnist(folder, false), .batch_size = 1000, .device = device);
+    self.test = rl_loader_new(rl_dataset_mnist(folder, false), .batch_size = TEST_BATCH, .device = device);
     if (!rl_failed() && options->load)
         load_all(options->load, self.net, self.optimizer);
     if (options->save)
@@ -262,7 +266,7 @@ const command command_train = {
     "  --seed N        of weights and order (0)\n"
     "  --device D      such as onednn or ref:0 (RUSHLIGHT_DEVICE, else the best)\n"
     "  --data DIR      folder of the four IDX files, gzipped or not (" FASHION_FOLDER ")\n"
-    "  --seconds X     stop after this time; 0: no limit\n"
+    "  --seconds X     stop training after this time, then test as ever; 0: no limit\n"
     "  --save FILE     write the weights as safetensors at the end, the optimizer's state to FILE.optimizer\n"
     "  --load FILE     begin with weights (and state) from there\n"
     "  --json          one line of JSON at the end; progress goes to stderr\n\n"

@@ -59,16 +59,24 @@ static rl_status average_lower(rl_call *call) {
 }
 
 /* gx = each window's g over its number of elements, summed over the windows that see x */
-static void gradient(rl_vjp *v, int64_t divisor) {
+static void gradient(rl_vjp *v, int64_t spatial, int64_t divisor) {
+    int64_t kernel[RL_MAX_DIMS]; /* whose count says how many dimensions there are */
     rl_vjp_set(v, 0,
-               rl_avg_pool_backward(G, rl_vjp_shape(v, 0), rl_vjp_ints(v, 1), rl_vjp_ints(v, 2), rl_vjp_ints(v, 3),
-                                    rl_vjp_arg(v, 4)->as.b, rl_vjp_arg(v, 5)->as.b ? 1 : RL_ZERO, divisor));
+               rl_avg_pool_backward(G, rl_vjp_shape(v, 0), rl_pooling_spread(v, 1, spatial, kernel), rl_vjp_ints(v, 2),
+                                    rl_vjp_ints(v, 3), rl_vjp_arg(v, 4)->as.b, rl_vjp_arg(v, 5)->as.b ? 1 : RL_ZERO,
+                                    divisor));
+}
+static int64_t divisor_of(rl_vjp *v) {
+    return rl_vjp_arg(v, 6)->kind == RL_VALUE_INT ? rl_vjp_int(v, 6) : 0;
 }
 static void average1_vjp(rl_vjp *v) {
-    gradient(v, 0);
+    gradient(v, 1, 0);
 }
-static void average_vjp(rl_vjp *v) {
-    gradient(v, rl_vjp_arg(v, 6)->kind == RL_VALUE_INT ? rl_vjp_int(v, 6) : 0);
+static void average2_vjp(rl_vjp *v) {
+    gradient(v, 2, divisor_of(v));
+}
+static void average3_vjp(rl_vjp *v) {
+    gradient(v, 3, divisor_of(v));
 }
 
 static const rl_sample average1_samples[] = {{"f[2,3,8], 2"},
@@ -79,6 +87,7 @@ static const rl_sample average1_samples[] = {{"f[2,3,8], 2"},
                                              {"f[1,1,40], 5, 1, 2"},
                                              {0}};
 static const rl_sample average2_samples[] = {{"f[2,3,6,8], 2"},
+                                             {"f[1,2,6,5], [3], [2], [1]"},
                                              {"f[1,2,7,9], [3,3], [2,2], [1,1]"},
                                              {"f[1,2,7,9], [3,3], [2,2], [1,1], false, false"},
                                              {"f[3,5,5], [2,3], [1,2], [0,1], true"},
@@ -89,6 +98,7 @@ static const rl_sample average2_samples[] = {{"f[2,3,6,8], 2"},
                                              {"f[2,2,6,40], [6,40]"},
                                              {0}};
 static const rl_sample average3_samples[] = {{"f[1,2,4,4,4], 2"},
+                                             {"f[1,1,3,4,4], [2]"},
                                              {"f[2,3,4,5], [2,1,3], [1,2,2], [1,0,1]"},
                                              {"f[1,5,4,3,2]t, 2, 1, 1, false, false"},
                                              {"f[1,1,4,3,6]s, 2, 2, 1, true, true, -3"},
@@ -131,7 +141,7 @@ const rl_op_def rl_op_def_avg_pool2d = {
     .flags = RL_OP_ROWS,
     .infer = average_infer,
     .lower = average_lower,
-    .vjp = average_vjp,
+    .vjp = average2_vjp,
     .samples = average2_samples,
     .bad = average2_bad,
 };
@@ -145,7 +155,7 @@ const rl_op_def rl_op_def_avg_pool3d = {
     .flags = RL_OP_ROWS | RL_OP_AUTOCAST_F32,
     .infer = average_infer,
     .lower = average_lower,
-    .vjp = average_vjp,
+    .vjp = average3_vjp,
     .samples = average3_samples,
     .bad = average3_bad,
 };

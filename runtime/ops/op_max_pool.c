@@ -62,8 +62,21 @@ static rl_status max_lower(rl_call *call) {
 }
 
 /* gx = g at the first maximum of each window */
-VJP(max, rl_max_pool_backward(G, X, rl_vjp_ints(v, 1), rl_vjp_ints(v, 2), rl_vjp_ints(v, 3), rl_vjp_ints(v, 4),
-                              rl_vjp_arg(v, 5)->as.b))
+static void first_maximum_vjp(rl_vjp *v, int64_t spatial) {
+    int64_t kernel[RL_MAX_DIMS]; /* whose count says how many dimensions there are */
+    rl_vjp_set(v, 0,
+               rl_max_pool_backward(G, X, rl_pooling_spread(v, 1, spatial, kernel), rl_vjp_ints(v, 2),
+                                    rl_vjp_ints(v, 3), rl_vjp_ints(v, 4), rl_vjp_arg(v, 5)->as.b));
+}
+static void max1_vjp(rl_vjp *v) {
+    first_maximum_vjp(v, 1);
+}
+static void max2_vjp(rl_vjp *v) {
+    first_maximum_vjp(v, 2);
+}
+static void max3_vjp(rl_vjp *v) {
+    first_maximum_vjp(v, 3);
+}
 
 static const rl_sample max1_samples[] = {{"d[2,3,8], 2"},
                                          {"d[3,9], [3], [2], 1"},
@@ -73,6 +86,7 @@ static const rl_sample max1_samples[] = {{"d[2,3,8], 2"},
                                          {"d[1,1,40], 5, 1, 2"},
                                          {0}};
 static const rl_sample max2_samples[] = {{"d[2,3,6,8], 2"},
+                                         {"d[1,2,6,5], [3], [2], [1]"},
                                          {"d[1,2,7,9], [3,3], [2,2], [1,1]"},
                                          {"d[3,5,5], [2,3], [1,2], [0,1]"},
                                          {"d[2,5,7,3]t, 2"},
@@ -83,9 +97,13 @@ static const rl_sample max2_samples[] = {{"d[2,3,6,8], 2"},
                                          {"n[2,2,5,5], 3, 1, 1", .dtypes = RL_SAMPLE_NO_BOOL & ~RL_SAMPLE_FLOATS},
                                          {"d[1,1,3,3], 2, 1, 1, 3, true"},
                                          {0}};
-static const rl_sample max3_samples[] = {{"d[1,2,4,4,4], 2"},     {"d[2,3,4,5], [2,1,3], [1,2,2], [1,0,1]"},
-                                         {"d[1,5,4,3,2]t, 2, 1"}, {"d[1,1,4,3,6]s, 2, 2, 1, [1,2,1], true"},
-                                         {"f[0,2,4,4,4], 2"},     {0}};
+static const rl_sample max3_samples[] = {{"d[1,2,4,4,4], 2"},
+                                         {"d[1,1,3,4,4], [2]"},
+                                         {"d[2,3,4,5], [2,1,3], [1,2,2], [1,0,1]"},
+                                         {"d[1,5,4,3,2]t, 2, 1"},
+                                         {"d[1,1,4,3,6]s, 2, 2, 1, [1,2,1], true"},
+                                         {"f[0,2,4,4,4], 2"},
+                                         {0}};
 static const rl_bad max1_bad[] = {{"f[4], 2", RL_SHAPE_MISMATCH, "self must have shape (C, L) or (N, C, L), has (4)"},
                                   {"f[2,4], 5", RL_SHAPE_MISMATCH, "no window of extent 5 fits into 4"},
                                   {"b[2,4], 2", RL_DTYPE_MISMATCH, "bool"},
@@ -118,7 +136,7 @@ const rl_op_def rl_op_def_max_pool1d = {
     .saves = RL_SAVE_IN(0),
     .infer = max_infer,
     .lower = max_lower,
-    .vjp = max_vjp,
+    .vjp = max1_vjp,
     .samples = max1_samples,
     .bad = max1_bad,
     .sample_dtypes = RL_SAMPLE_NO_BOOL,
@@ -134,7 +152,7 @@ const rl_op_def rl_op_def_max_pool2d = {
     .saves = RL_SAVE_IN(0),
     .infer = max_infer,
     .lower = max_lower,
-    .vjp = max_vjp,
+    .vjp = max2_vjp,
     .samples = max2_samples,
     .bad = max2_bad,
     .sample_dtypes = RL_SAMPLE_NO_BOOL,
@@ -150,7 +168,7 @@ const rl_op_def rl_op_def_max_pool3d = {
     .saves = RL_SAVE_IN(0),
     .infer = max_infer,
     .lower = max_lower,
-    .vjp = max_vjp,
+    .vjp = max3_vjp,
     .samples = max3_samples,
     .bad = max3_bad,
     .sample_dtypes = RL_SAMPLE_NO_BOOL,

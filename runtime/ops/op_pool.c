@@ -283,6 +283,13 @@ void rl_pooling_write_found(rl_builder *b, uint32_t key) {
     rl_build_output(b, number, RL_I64);
 }
 
+rl_ints rl_pooling_spread(rl_vjp *v, int arg, int64_t spatial, int64_t *room) {
+    rl_ints given = rl_vjp_ints(v, arg);
+    for (int64_t d = 0; d < spatial; d++)
+        room[d] = given.data[given.count == 1 ? 0 : d];
+    return (rl_ints){room, spatial};
+}
+
 void rl_pooling_indices_vjp(rl_vjp *v, int64_t spatial) {
     rl_tensor *g = rl_vjp_grad(v, 0), *indices = rl_vjp_result(v, 1);
     rl_ints shape = rl_vjp_shape(v, 0);

@@ -42,6 +42,8 @@ rl_status rl_pooling_place(const rl_call *call, rl_tensor *number, rl_tensor *ou
 static inline uint32_t rl_pooling_mask(const rl_pool_window *w) {
     return ((1u << w->spatial) - 1) << (2 + w->spatial);
 }
+/* Argument `arg` of a function of `spatial` dimensions, in which one number may stand for all: as many as those. */
+rl_ints rl_pooling_spread(rl_vjp *v, int arg, int64_t spatial, int64_t *room);
 /* gx = 0 with g added at the places of the indices: of ops that give values and indices within planes. */
 void rl_pooling_indices_vjp(rl_vjp *v, int64_t spatial);
 /* prologue: the input as the key's compute dtype, twice. epilogue: a value as the key's out dtype, and its number. */

@@ -3,8 +3,8 @@
 
 The workers take turns, so that whatever else the machine does falls on all of them; each figure is the median over the
 turns, each ratio the median of the ratios of two neighbours in one turn. Times of one machine are not times of another:
-look at the ratios. Memory is a pass of its own: each work in a fresh process, its largest resident size less that of a
-process that did no more than a step of Linear(1, 1).
+look at the ratios. Memory is a pass of its own: each work in a fresh process, how far its resident size rises above
+that after a step of Linear(1, 1), inputs included. What a process kept back at its start may serve the work unseen.
 """
 
 import argparse
@@ -34,7 +34,7 @@ TIMES_TORCH = {
 TIMES_SGEMM = {"matmul_256": 0.95, "matmul_1024": 0.95}
 AT_MOST_NS = {"op_add_16": 300, "seed_step": 15e3, "tiny_conv": 2e3}
 
-BASELINE = "seed_step"  # of memory
+WARM_UP = "seed_step"  # before memory is counted
 
 
 class Worker:
@@ -54,12 +54,20 @@ class Worker:
         return float(answer[1])
 
     def close(self):
-        """Ends it. Its largest resident size in bytes."""
         self.process.stdin.close()
         self.process.stdout.close()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = os.waitstatus_to_exitcode(status)
-        return 1024 * usage.ru_maxrss
+        self.process.wait()
+
+    def forget_peak(self):
+        """The largest resident size is counted anew from here; the size now, in bytes."""
+        with open(f"/proc/{self.process.pid}/clear_refs", "w") as refs:
+            refs.write("5")
+        return self.resident("VmRSS")
+
+    def resident(self, field="VmHWM"):
+        """Resident bytes: VmRSS now, VmHWM at most."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith(field))
 
     def library(self, name):
         """The path of a shared library that it has loaded; None where there is none."""
@@ -109,20 +117,16 @@ def show(text):
 
 
 def memory_of(command, names):
-    """{name: bytes}: the largest resident size of a process that does this work, beyond the baseline's."""
-
-    def largest(works):
-        worker = Worker(command)
-        known = [worker.measure(name, 0.05) > 0 for name in works]
-        size = worker.close()
-        return size if all(known) else None
-
-    baseline = largest([BASELINE])
+    """{name: bytes}: how far the resident size of a fresh process rises while it prepares and does this work."""
     sizes = {}
     for name in names:
         show(f"memory: {os.path.basename(command[0])}, {name}")
-        size = largest([BASELINE, name])
-        sizes[name] = max(size - baseline, 0) if size is not None else None
+        worker = Worker(command)
+        worker.measure(WARM_UP, 0.05)
+        before = worker.forget_peak()
+        known = worker.measure(name, 0.05) > 0
+        sizes[name] = max(worker.resident() - before, 0) if known else None
+        worker.close()
     show("")
     return sizes
 
@@ -221,7 +225,7 @@ def main():
 
     rows = [row_of(entry, costs, memory) for entry in measured["works"]]
     print(f"\n{device} beside PyTorch {version or '(not at hand)'}, {threads} threads; medians of {arguments.rounds} turns")
-    print("times, sgemm: how many times as fast as PyTorch, as dnnl_sgemm; memory: resident, of the process\n")
+    print("times, sgemm: how many times as fast as PyTorch, as dnnl_sgemm; memory: the rise of the resident size\n")
     print_rows(rows)
     if arguments.json:
         with open(arguments.json, "w") as file:
