@@ -243,37 +243,92 @@ inline rl_loader *loader(rl_dataset *dataset, rl_loader_options options = {}) {
     return rl_loader_new_opt(dataset, &options);
 }
 
+/* Layers, by the names of nn.h; those without options are called there. */
 namespace nn {
-inline rl_module *linear(int64_t in_features, int64_t out_features, rl_nn_linear_options options = {}) {
+namespace detail {
+template <class Options, class... Given, class... Parameters>
+rl_module *make(rl_module *(*made)(Parameters...), Options options, Given... given) {
     options.struct_size = sizeof options;
-    return rl_nn_linear_opt(in_features, out_features, &options);
+    return made(given..., &options);
 }
-inline rl_module *rnn(int64_t input_size, int64_t hidden_size, rl_nn_rnn_options options = {}) {
-    options.struct_size = sizeof options;
-    return rl_nn_rnn_opt(input_size, hidden_size, &options);
+} // namespace detail
+
+#define RL_NN_TWO_(name, first, second, type)                                                                          \
+    inline rl_module *name(int64_t first, int64_t second, type options = {}) {                                         \
+        return detail::make(rl_nn_##name##_opt, options, first, second);                                               \
+    }
+RL_NN_TWO_(linear, in_features, out_features, rl_nn_linear_options)
+RL_NN_TWO_(rnn, input_size, hidden_size, rl_nn_rnn_options)
+RL_NN_TWO_(lstm, input_size, hidden_size, rl_nn_rnn_options)
+RL_NN_TWO_(gru, input_size, hidden_size, rl_nn_rnn_options)
+RL_NN_TWO_(rnn_cell, input_size, hidden_size, rl_nn_rnn_cell_options)
+RL_NN_TWO_(lstm_cell, input_size, hidden_size, rl_nn_rnn_cell_options)
+RL_NN_TWO_(gru_cell, input_size, hidden_size, rl_nn_rnn_cell_options)
+RL_NN_TWO_(group_norm, num_groups, num_channels, rl_nn_group_norm_options)
+RL_NN_TWO_(embedding, num_embeddings, embedding_dim, rl_nn_embedding_options)
+RL_NN_TWO_(multihead_attention, embed_dim, num_heads, rl_nn_multihead_attention_options)
+#undef RL_NN_TWO_
+
+/* conv1d .. conv3d, conv_transpose1d .. 3d, max_pool1d .. 3d, avg_pool1d .. 3d, and norms of so many dimensions */
+#define RL_NN_SPATIAL_(n)                                                                                              \
+    inline rl_module *conv##n##d(int64_t in_channels, int64_t out_channels, int64_t kernel_size,                       \
+                                 rl_nn_conv_options options = {}) {                                                    \
+        return detail::make(rl_nn_conv_opt, options, n, false, in_channels, out_channels, kernel_size);                \
+    }                                                                                                                  \
+    inline rl_module *conv_transpose##n##d(int64_t in_channels, int64_t out_channels, int64_t kernel_size,             \
+                                           rl_nn_conv_options options = {}) {                                          \
+        return detail::make(rl_nn_conv_opt, options, n, true, in_channels, out_channels, kernel_size);                 \
+    }                                                                                                                  \
+    inline rl_module *max_pool##n##d(int64_t kernel_size, rl_nn_pool_options options = {}) {                           \
+        return detail::make(rl_nn_pool_opt, options, n, false, kernel_size);                                           \
+    }                                                                                                                  \
+    inline rl_module *avg_pool##n##d(int64_t kernel_size, rl_nn_pool_options options = {}) {                           \
+        return detail::make(rl_nn_pool_opt, options, n, true, kernel_size);                                            \
+    }                                                                                                                  \
+    inline rl_module *adaptive_max_pool##n##d(rl_ints output_size) {                                                   \
+        return rl_nn_adaptive_pool(n, false, output_size);                                                             \
+    }                                                                                                                  \
+    inline rl_module *adaptive_avg_pool##n##d(rl_ints output_size) {                                                   \
+        return rl_nn_adaptive_pool(n, true, output_size);                                                              \
+    }                                                                                                                  \
+    inline rl_module *batch_norm##n##d(int64_t num_features, rl_nn_batch_norm_options options = {}) {                  \
+        return detail::make(rl_nn_batch_norm##n##d_opt, options, num_features);                                        \
+    }                                                                                                                  \
+    inline rl_module *instance_norm##n##d(int64_t num_features, rl_nn_batch_norm_options options = {}) {               \
+        return detail::make(rl_nn_instance_norm##n##d_opt, options, num_features);                                     \
+    }
+RL_NN_SPATIAL_(1)
+RL_NN_SPATIAL_(2)
+RL_NN_SPATIAL_(3)
+#undef RL_NN_SPATIAL_
+
+inline rl_module *layer_norm(rl_ints normalized_shape, rl_nn_layer_norm_options options = {}) {
+    return detail::make(rl_nn_layer_norm_opt, options, normalized_shape);
 }
-inline rl_module *lstm(int64_t input_size, int64_t hidden_size, rl_nn_rnn_options options = {}) {
-    options.struct_size = sizeof options;
-    return rl_nn_lstm_opt(input_size, hidden_size, &options);
+inline rl_module *rms_norm(rl_ints normalized_shape, rl_nn_rms_norm_options options = {}) {
+    return detail::make(rl_nn_rms_norm_opt, options, normalized_shape);
 }
-inline rl_module *gru(int64_t input_size, int64_t hidden_size, rl_nn_rnn_options options = {}) {
-    options.struct_size = sizeof options;
-    return rl_nn_gru_opt(input_size, hidden_size, &options);
+inline rl_module *local_response_norm(int64_t size, rl_nn_local_response_norm_options options = {}) {
+    return detail::make(rl_nn_local_response_norm_opt, options, size);
 }
-inline rl_module *rnn_cell(int64_t input_size, int64_t hidden_size, rl_nn_rnn_cell_options options = {}) {
-    options.struct_size = sizeof options;
-    return rl_nn_rnn_cell_opt(input_size, hidden_size, &options);
+inline rl_module *upsample(rl_nn_upsample_options options) {
+    return detail::make(rl_nn_upsample_opt, options);
 }
-inline rl_module *lstm_cell(int64_t input_size, int64_t hidden_size, rl_nn_rnn_cell_options options = {}) {
-    options.struct_size = sizeof options;
-    return rl_nn_lstm_cell_opt(input_size, hidden_size, &options);
-}
-inline rl_module *gru_cell(int64_t input_size, int64_t hidden_size, rl_nn_rnn_cell_options options = {}) {
-    options.struct_size = sizeof options;
-    return rl_nn_gru_cell_opt(input_size, hidden_size, &options);
-}
+
+/* mse_loss, cross_entropy_loss and the others */
+#define RL_NN_CPP_LOSS_(name, text, inputs)                                                                            \
+    inline rl_module *name(rl_nn_loss_options options = {}) {                                                          \
+        return detail::make(rl_nn_##name##_opt, options);                                                              \
+    }
+RL_NN_LOSS_LIST(RL_NN_CPP_LOSS_)
+#undef RL_NN_CPP_LOSS_
+
 inline rl_module *sequential(std::initializer_list<rl_module *> modules) {
     return rl_nn_sequential_of(modules.begin(), static_cast<int64_t>(modules.size()));
+}
+/* A module of several inputs, such as a loss; see rl_module_call. */
+inline rl_tensor *call(rl_module *module, std::initializer_list<rl_tensor *> inputs) {
+    return rl_module_call_of(module, rl_tensors{inputs.begin(), static_cast<int64_t>(inputs.size())});
 }
 } // namespace nn
 

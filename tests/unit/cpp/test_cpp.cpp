@@ -66,6 +66,27 @@ static void options() {
     EXPECT(adam && rl_tensor_numel(y) == 3 && rl_tensor_numel(rl_module_forward(net, x)) == 2);
 }
 
+static void layers() {
+    rl::scope all;
+    rl_nn_conv_options same = {};
+    same.padding = 1;
+    rl_nn_upsample_options twice = {};
+    twice.scale_factor = 2;
+    const rl::dims one{1}, eight{8};
+    rl_module *net = rl::nn::sequential(
+        {rl::nn::conv2d(1, 4, 3, same), rl::nn::batch_norm2d(4), rl_nn_relu(), rl::nn::max_pool2d(2),
+         rl::nn::upsample(twice), rl::nn::conv_transpose2d(4, 4, 3, same), rl::nn::group_norm(2, 4),
+         rl::nn::adaptive_avg_pool2d(one), rl_nn_flatten(1, -1), rl::nn::linear(4, 8), rl::nn::layer_norm(eight),
+         rl::nn::rms_norm(eight), rl::nn::multihead_attention(8, 2), rl::nn::lstm(8, 3)});
+    rl::check();
+    EXPECT(net && rl::nn::embedding(5, 2) && rl::nn::avg_pool1d(2) && rl::nn::instance_norm3d(2) &&
+           rl::nn::local_response_norm(3) && rl::nn::conv_transpose1d(1, 1, 2) && rl::nn::gru_cell(2, 2));
+    rl_tensor *x = rl_module_forward(rl_module_child(net, "0"), rl::ones({2, 1, 6, 6}));
+    rl_tensor *loss = rl::nn::call(rl::nn::smooth_l1_loss(), {x, rl::zeros_like(x)});
+    EXPECT(rl_tensor_size(x, 3) == 6 && rl_item(loss) >= 0.0);
+    rl::check();
+}
+
 static void training() {
     rl::scope all;
     rl_manual_seed(0);
@@ -105,6 +126,7 @@ int main() {
     values();
     errors();
     options();
+    layers();
     training();
     EXPECT(!rl_failed());
     rl_shutdown();
