@@ -114,8 +114,8 @@ static rl_status fail_target(const rows *self) {
     do
         target = target_of(self, row);
     while (((target >= 0 && target < self->classes) || target == self->ignored) && ++row < self->count);
-    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "cross_entropy: target %lld is out of range for %lld classes",
-                         (long long)target, (long long)self->classes);
+    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "target %lld is out of range for %lld classes", (long long)target,
+                         (long long)self->classes);
 }
 
 static rl_status run(rows *self) {

@@ -106,7 +106,7 @@ rl_status od_embedding_backward(rl_backend_stream *stream, const void *what) {
     od_run(threads, self.ranges, run_range, &self);
     if (bad < 0)
         return RL_OK;
-    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "embedding_backward: index %lld is out of range for %lld rows",
+    return od_host->fail(RL_INDEX_OUT_OF_RANGE, "index %lld is out of range for %lld rows",
                          (long long)index_at(&self, bad), (long long)args->rows);
 }
 

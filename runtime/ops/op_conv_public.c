@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PyTorch's functions over conv and conv_grad_input: conv1d .. conv3d, conv_transpose1d .. 3d, convolution. */
+#include "base/sized.h"
 #include "ops/op_conv.h"
 
 /* input (N, C, ...) or (C, ...): then the batch of one is put before, and taken away again after. */
@@ -30,7 +31,7 @@ static rl_status plain(rl_call *call, int64_t spatial) {
     return give(call,
                 rl_conv(x, rl_arg_tensor(call, 1), .bias = rl_arg_tensor(call, 2), .stride = rl_arg_ints(call, 3),
                         .padding = rl_arg_ints(call, 4), .dilation = rl_arg_ints(call, 5),
-                        .groups = rl_arg_int(call, 6)),
+                        .groups = rl_option_of_int(rl_arg_int(call, 6))),
                 added);
 }
 
@@ -91,7 +92,7 @@ static rl_tensor *transpose(rl_call *call, rl_tensor *x, const transposed *t) {
         }
     }
     return rl_conv_grad_input(x, w, rl_arg_tensor(call, 2), RL_INTS(size, spatial), .stride = t->stride,
-                              .padding = t->padding, .dilation = t->dilation, .groups = t->groups);
+                              .padding = t->padding, .dilation = t->dilation, .groups = rl_option_of_int(t->groups));
 }
 
 /* args: input, weight, bias, stride, padding, output_padding, groups, dilation */
@@ -108,10 +109,10 @@ static rl_status convolution_lower(rl_call *call) {
     rl_tensor *x = rl_arg_tensor(call, 0);
     transposed t = {rl_arg_ints(call, 3), rl_arg_ints(call, 4), rl_arg_ints(call, 7), rl_arg_ints(call, 5),
                     rl_arg_int(call, 8)};
-    call->results[0] = rl_arg_bool(call, 6)
-                           ? transpose(call, x, &t)
-                           : rl_conv(x, rl_arg_tensor(call, 1), .bias = rl_arg_tensor(call, 2), .stride = t.stride,
-                                     .padding = t.padding, .dilation = t.dilation, .groups = t.groups);
+    call->results[0] = rl_arg_bool(call, 6) ? transpose(call, x, &t)
+                                            : rl_conv(x, rl_arg_tensor(call, 1), .bias = rl_arg_tensor(call, 2),
+                                                      .stride = t.stride, .padding = t.padding, .dilation = t.dilation,
+                                                      .groups = rl_option_of_int(t.groups));
     return rl_error_status();
 }
 
@@ -145,6 +146,7 @@ static const rl_bad bad1[] = {{"f[7], f[4,3,3]", RL_SHAPE_MISMATCH, "input (7) m
 static const rl_bad bad2[] = {{"f[3,7], f[4,3,3,3]", RL_SHAPE_MISMATCH, "must have 4 dimensions, or 3"}, {0}};
 static const rl_bad bad3[] = {{"f[3,7], f[4,3,3,3,3]", RL_SHAPE_MISMATCH, "must have 5 dimensions, or 4"}, {0}};
 static const rl_bad turned_bad1[] = {
+    {"f[2,3,5], f[3,4,3], groups=0", RL_INVALID_ARGUMENT, "groups must be 1 or more, got 0"},
     {"f[2,3,5], f[4,3,3]", RL_SHAPE_MISMATCH, "must have shape (3, outputs / groups, kernel ...)"},
     {"f[2,3,5], f[3,4,3], output_padding=1", RL_INVALID_ARGUMENT, "smaller than stride or dilation"},
     {"f[2,3,1], f[3,4,1], padding=1", RL_SHAPE_MISMATCH, "no result has the size"},

@@ -212,7 +212,8 @@ static rl_status read_size(const rl_call *call, resize *r) {
         int64_t in = x->shape[2 + d];
         double scaled_size = floor((double)in * factor);
         if (scaled && !(scaled_size >= 1.0 && scaled_size < 0x1p40))
-            return rl_call_fail(call, RL_INVALID_ARGUMENT, "scale_factor %g makes no size of %lld", factor,
+            return rl_call_fail(call, RL_INVALID_ARGUMENT,
+                                "scale_factor must be above 0 and keep a size, got %g for a size of %lld", factor,
                                 (long long)in);
         r->out[d] = sized ? size.data[size.count == 1 ? 0 : d] : (int64_t)scaled_size;
         if (in < 1 || r->out[d] < 1 || r->out[d] > MOST_SIZE) /* there is a table of each size */
@@ -280,7 +281,7 @@ static const rl_bad interpolate_bad[] = {
     {"f[1,2,3], [5], 2.0", RL_INVALID_ARGUMENT, "give either size or scale_factor, not both"},
     {"f[1,2,3], [5], align_corners=true", RL_INVALID_ARGUMENT, "align_corners is for linear and cubic modes"},
     {"f[1,2,3], [0]", RL_INVALID_ARGUMENT, "and at most 2^26: dimension 2 goes from 3 to 0"},
-    {"f[1,2,3], scale_factor=0.1", RL_INVALID_ARGUMENT, "scale_factor 0.1 makes no size of 3"},
+    {"f[1,2,3], scale_factor=0.1", RL_INVALID_ARGUMENT, "got 0.1 for a size of 3"},
     {"f[1,2,3], [5,5]", RL_INVALID_ARGUMENT, "size must have 1 or 1 numbers, has 2"},
     {"i64[1,2,3], [5], mode=\"linear\"", RL_DTYPE_MISMATCH, "floating dtype"},
     {0}};
