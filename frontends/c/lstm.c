@@ -18,7 +18,8 @@ int main(int argc, char **argv) {
     for (int c; file && count < 1 << 20 && (c = fgetc(file)) != EOF;)
         text[count++] = c % CHARACTERS;
     if (count <= LENGTH + 1)
-        return fprintf(stderr, "usage: lstm FILE [STEPS], with a text of more than %d characters\n", LENGTH + 1), 1;
+        return fprintf(stderr, "usage: lstm FILE [STEPS]: a file to be read, of more than %d characters\n", LENGTH + 1),
+               1;
     fclose(file);
 
     rl_manual_seed(0);
@@ -47,7 +48,8 @@ int main(int argc, char **argv) {
         rl_tensor *noise = rl_neg(rl_log(rl_neg(rl_log(rl_rand(RL_DIMS(1, 1, CHARACTERS))))));
         rl_module_forward_many(lstm, RL_TENSORS_AT(state, 3), state, 3);
         rl_tensor *next = rl_argmax(rl_add(rl_module_forward(head, state[0]), noise), .dim = 2);
-        putchar((int)rl_item(next));
+        const int c = (int)rl_item(next);
+        putchar(c >= ' ' || c == '\n' ? c : ' ');
         state[0] = vectors(next);
     }
     putchar('\n');

@@ -158,7 +158,7 @@ RL_API void rl_print(const rl_tensor *self);
 
 /* Random numbers ------------------------------------------------------------------------------------------------- */
 
-/* Seeds the default generator. */
+/* Seeds the default generator, which else begins with a seed of the system's, another one in each process. */
 RL_API void rl_manual_seed(uint64_t seed);
 /* A generator of its own: Philox 4x32-10 with this seed. */
 RL_API rl_generator *rl_generator_new(uint64_t seed);
