@@ -18,8 +18,7 @@ int main(int argc, char **argv) {
     for (int c; file && count < 1 << 20 && (c = fgetc(file)) != EOF;)
         text[count++] = c % CHARACTERS;
     if (count <= LENGTH + 1)
-        return fprintf(stderr, "usage: lstm FILE [STEPS]: a file to be read, of more than %d characters\n", LENGTH + 1),
-               1;
+        return fprintf(stderr, "usage: lstm FILE [STEPS]: a text of more than %d characters\n", LENGTH + 1), 1;
     fclose(file);
 
     rl_manual_seed(0);
