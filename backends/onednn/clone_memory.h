@@ -116,7 +116,7 @@ CONVERT_ROW(row_from_half, uint16_t, float, half_to_float)
 CONVERT_ROW(row_to_half, float, uint16_t, float_to_half)
 #endif
 
-LOAD(32, uint32_t, uint32_t, AS_IS, row_32)
+LOAD(plain_32, uint32_t, uint32_t, AS_IS, row_32)
 LOAD(64, uint64_t, uint64_t, AS_IS, row_64)
 LOAD(8, uint8_t, uint8_t, AS_IS, row_8)
 LOAD(16, uint16_t, uint16_t, AS_IS, row_16)
@@ -125,12 +125,71 @@ LOAD(bf16, uint16_t, float, brain_to_float, row_from_brain)
 LOAD(i8, int8_t, int32_t, (int32_t), row_from_i8)
 LOAD(u8, uint8_t, int32_t, (int32_t), row_from_u8)
 LOAD(i16, int16_t, int32_t, (int32_t), row_from_i16)
-STORE(32, uint32_t, uint32_t, AS_IS, row_32)
+STORE(plain_32, uint32_t, uint32_t, AS_IS, row_32)
 STORE(64, uint64_t, uint64_t, AS_IS, row_64)
 STORE(f16, float, uint16_t, float_to_half, row_to_half)
 STORE(bf16, float, uint16_t, float_to_brain, row_to_brain)
 STORE(i8, int32_t, int8_t, (int8_t), row_to_i8)
 STORE(i16, int32_t, int16_t, (int16_t), row_to_i16)
+
+/* Elements of 4 bytes whose rows lie side by side in memory while the block has its columns so: squares of 8 are turned
+ * in registers. */
+#ifdef __AVX2__
+#define TURN_LANES 8
+static inline void turn_square(char *to, int64_t to_step, const char *from, int64_t from_step) {
+    __m256 a[8], b[8];
+    PRAGMA_(GCC unroll 8)
+    for (int k = 0; k < 8; k++)
+        a[k] = _mm256_loadu_ps((const float *)(const void *)(from + k * from_step));
+    PRAGMA_(GCC unroll 4)
+    for (int k = 0; k < 8; k += 2) {
+        b[k] = _mm256_unpacklo_ps(a[k], a[k + 1]);
+        b[k + 1] = _mm256_unpackhi_ps(a[k], a[k + 1]);
+    }
+    PRAGMA_(GCC unroll 2)
+    for (int k = 0; k < 8; k += 4) {
+        a[k] = _mm256_shuffle_ps(b[k], b[k + 2], 0x44);
+        a[k + 1] = _mm256_shuffle_ps(b[k], b[k + 2], 0xee);
+        a[k + 2] = _mm256_shuffle_ps(b[k + 1], b[k + 3], 0x44);
+        a[k + 3] = _mm256_shuffle_ps(b[k + 1], b[k + 3], 0xee);
+    }
+    PRAGMA_(GCC unroll 4)
+    for (int k = 0; k < 4; k++) {
+        _mm256_storeu_ps((float *)(void *)(to + k * to_step), _mm256_permute2f128_ps(a[k], a[k + 4], 0x20));
+        _mm256_storeu_ps((float *)(void *)(to + (k + 4) * to_step), _mm256_permute2f128_ps(a[k], a[k + 4], 0x31));
+    }
+}
+#else
+#define TURN_LANES 4
+static inline void turn_square(char *to, int64_t to_step, const char *from, int64_t from_step) {
+    for (int k = 0; k < 4; k++)
+        for (int j = 0; j < 4; j++)
+            memcpy(to + k * to_step + j * 4, from + j * from_step + k * 4, 4);
+}
+#endif
+
+/* to[r][c] = from[c][r] for rows and columns that a step apart lie side by side in the other direction. */
+static void turn_32(char *to, int64_t to_step, const char *from, int64_t from_step, int64_t rows, int64_t cols) {
+    const int64_t whole_rows = rows / TURN_LANES * TURN_LANES, whole_cols = cols / TURN_LANES * TURN_LANES;
+    for (int64_t r = 0; r < whole_rows; r += TURN_LANES)
+        for (int64_t c = 0; c < whole_cols; c += TURN_LANES)
+            turn_square(to + r * to_step + c * 4, to_step, from + c * from_step + r * 4, from_step);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; c++)
+            memcpy(to + r * to_step + c * 4, from + c * from_step + r * 4, 4);
+}
+static void load_32(void *out, const char *in, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+    if (row_stride == 4 && col_stride != 4 && rows >= TURN_LANES && cols >= TURN_LANES)
+        turn_32(out, cols * 4, in, col_stride, rows, cols);
+    else
+        load_plain_32(out, in, rows, cols, row_stride, col_stride);
+}
+static void store_32(char *out, const void *in, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+    if (row_stride == 4 && col_stride != 4 && rows >= TURN_LANES && cols >= TURN_LANES)
+        turn_32(out, col_stride, in, cols * 4, cols, rows);
+    else
+        store_plain_32(out, in, rows, cols, row_stride, col_stride);
+}
 
 #define FILL(t, T, value)                                                                                              \
     static void fill_##t(void *out, rl_number number, int64_t n) {                                                     \

@@ -211,7 +211,7 @@ def main():
         workers["torch"] = Worker(theirs)
     else:
         print(f"bench: {arguments.python} has no torch; measuring Rushlight alone", file=sys.stderr)
-    workers["rushlight"].measure(BASELINE, 0)  # loads the backend
+    workers["rushlight"].measure(WARM_UP, 0)  # loads the backend
     library = workers["rushlight"].library("libdnnl.so")
     if library and not set(TIMES_SGEMM).isdisjoint(names):
         script = os.path.join(HERE, "sgemm_worker.py")  # its threads wait for each other as the backend has them wait
