@@ -188,7 +188,7 @@ static rl_status check_masks(const attention *a, const rl_nn_attend_options *o, 
     rl_tensor *mask = o->attn_mask, *padding = o->key_padding_mask;
     char wanted[160];
     snprintf(wanted, sizeof wanted, "(L, S) = (%lld, %lld) or (N num_heads, L, S) = (%lld, %lld, %lld)",
-             (long long)length, (long long)keys, (long long)(n * a->heads), (long long)length, (long long)keys);
+             (long long)length, (long long)keys, (long long)n * a->heads, (long long)length, (long long)keys);
     if (check_mask("attn_mask", mask,
                    has_shape(mask, 2, length, keys, 0) || has_shape(mask, 3, n * a->heads, length, keys),
                    wanted) != RL_OK)

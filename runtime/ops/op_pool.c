@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the pooling ops share: reading a window, views of all windows, counts and places. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -284,7 +285,8 @@ void rl_pooling_write_found(rl_builder *b, uint32_t key) {
 }
 
 rl_ints rl_pooling_spread(rl_vjp *v, int arg, int64_t spatial, int64_t *room) {
-    rl_ints given = rl_vjp_ints(v, arg);
+    const rl_ints given = rl_vjp_arg(v, arg)->as.ints;
+    assert(given.count == 1 || given.count == spatial);
     for (int64_t d = 0; d < spatial; d++)
         room[d] = given.data[given.count == 1 ? 0 : d];
     return (rl_ints){room, spatial};
