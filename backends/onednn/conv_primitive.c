@@ -14,6 +14,11 @@ static dnnl_data_type_t type_of(int32_t dtype) {
     return dtype == RL_BF16 ? dnnl_bf16 : dtype == RL_F16 ? dnnl_f16 : dnnl_f32;
 }
 
+/* A gradient of the weight is summed up, over parts, as floats. */
+static dnnl_data_type_t weight_type(const od_conv_key *k) {
+    return k->kind == OD_CONV_GRAD_WEIGHT ? dnnl_f32 : type_of(k->dtype);
+}
+
 static dnnl_status_t describe(const od_conv_key *k, int64_t channels, const int64_t *size, dnnl_memory_desc_t *out) {
     static const dnnl_format_tag_t tags[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};
     dnnl_dims_t dims = {k->batch, channels};
@@ -24,7 +29,8 @@ static dnnl_status_t describe(const od_conv_key *k, int64_t channels, const int6
 
 /* (outputs, inputs, kernel ...), or with groups before it: as it lies in memory, or in whatever order the primitive
  * likes. */
-static dnnl_status_t describe_weight(const od_conv_key *k, int as_it_lies, dnnl_memory_desc_t *out) {
+static dnnl_status_t describe_weight(const od_conv_key *k, dnnl_data_type_t type, int as_it_lies,
+                                     dnnl_memory_desc_t *out) {
     dnnl_dims_t dims, strides;
     int n = 0;
     if (k->groups > 1) {
@@ -37,7 +43,6 @@ static dnnl_status_t describe_weight(const od_conv_key *k, int as_it_lies, dnnl_
         strides[n] = k->weight_stride[d];
         dims[n++] = shape[d];
     }
-    const dnnl_data_type_t type = k->kind == OD_CONV_GRAD_WEIGHT ? dnnl_f32 : type_of(k->dtype);
     return as_it_lies ? dnnl_memory_desc_create_with_strides(out, n, dims, type, strides)
                       : dnnl_memory_desc_create_with_tag(out, n, dims, type, dnnl_format_tag_any);
 }
@@ -59,14 +64,16 @@ static geometry geometry_of(const od_conv_key *k) {
     return g;
 }
 
+/* `hint`: the weight of the forward primitive, of which the library wants to know for both gradients. */
 static dnnl_status_t make_primitive(od_conv *self, dnnl_memory_desc_t src, dnnl_memory_desc_t weight,
-                                    dnnl_memory_desc_t bias, dnnl_memory_desc_t dst, dnnl_primitive_attr_t attr) {
+                                    dnnl_memory_desc_t hint, dnnl_memory_desc_t bias, dnnl_memory_desc_t dst,
+                                    dnnl_primitive_attr_t attr) {
     const od_conv_key *k = &self->key;
     const geometry g = geometry_of(k);
     dnnl_primitive_desc_t forward = NULL;
     dnnl_status_t status = dnnl_convolution_forward_primitive_desc_create(
         k->kind == OD_CONV_FORWARD ? &self->description : &forward, od_engine(), dnnl_forward_training,
-        dnnl_convolution_direct, src, weight, bias, dst, g.stride, g.dilation, g.front, g.back, attr);
+        dnnl_convolution_direct, src, hint, bias, dst, g.stride, g.dilation, g.front, g.back, attr);
     if (status == dnnl_success && k->kind == OD_CONV_GRAD_INPUT)
         status = dnnl_convolution_backward_data_primitive_desc_create(
             &self->description, od_engine(), dnnl_convolution_direct, src, weight, dst, g.stride, g.dilation, g.front,
@@ -111,7 +118,7 @@ static void make_launcher(od_conv *self) {
 
 /* The way of the weight to the primitive or from it. */
 static dnnl_status_t make_reorder(od_conv *self) {
-    dnnl_status_t status = describe_weight(&self->key, 1, &self->plain);
+    dnnl_status_t status = describe_weight(&self->key, weight_type(&self->key), 1, &self->plain);
     if (status != dnnl_success)
         return status;
     const int back = self->key.kind == OD_CONV_GRAD_WEIGHT;
@@ -143,7 +150,7 @@ static rl_status fail(const od_conv_key *k, dnnl_status_t status) {
 static rl_status make(od_prepared *entry) {
     od_conv *self = (od_conv *)(void *)entry;
     const od_conv_key *k = &self->key;
-    dnnl_memory_desc_t src = NULL, dst = NULL, weight = NULL, bias = NULL;
+    dnnl_memory_desc_t src = NULL, dst = NULL, weight = NULL, hint = NULL, bias = NULL;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(&attr);
     if (status == dnnl_success)
@@ -151,7 +158,9 @@ static rl_status make(od_prepared *entry) {
     if (status == dnnl_success)
         status = describe(k, k->out_channels, k->out_size, &dst);
     if (status == dnnl_success)
-        status = describe_weight(k, 0, &weight);
+        status = describe_weight(k, weight_type(k), 0, &weight);
+    if (status == dnnl_success)
+        status = describe_weight(k, type_of(k->dtype), 0, &hint);
     if (k->has_bias && status == dnnl_success)
         status = dnnl_memory_desc_create_with_tag(&bias, 1, (dnnl_dims_t){k->out_channels}, dnnl_f32, dnnl_a);
     if (status == dnnl_success) /* scratch of our own: the library's belongs to the thread that made the primitive */
@@ -160,14 +169,14 @@ static rl_status make(od_prepared *entry) {
     if (status == dnnl_success && od_engine() == NULL)
         status = dnnl_out_of_memory;
     if (status == dnnl_success)
-        status = make_primitive(self, src, weight, bias, dst, attr);
+        status = make_primitive(self, src, weight, hint, bias, dst, attr);
     if (status == dnnl_success) {
         make_launcher(self);
         status = make_reorder(self);
     }
     od_library_end(&saved);
     (void)dnnl_primitive_attr_destroy(attr);
-    const dnnl_memory_desc_t all[] = {src, dst, weight, bias};
+    const dnnl_memory_desc_t all[] = {src, dst, weight, hint, bias};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         (void)dnnl_memory_desc_destroy(all[i]);
     self->slow = status == dnnl_unimplemented && k->dtype != RL_F32; /* which is kept like a primitive */
