@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +37,20 @@ static _Thread_local struct {
     void *block;
     size_t bytes;
 } own_scratch;
+static pthread_key_t scratch_of_thread; /* frees it when a thread ends */
+static void make_key(void) {
+    (void)pthread_key_create(&scratch_of_thread, free);
+}
 static void *host_scratch(size_t bytes) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (scratch_fails)
         return NULL;
+    pthread_once(&once, make_key);
     if (own_scratch.bytes < bytes) {
         free(own_scratch.block);
         own_scratch.block = NULL;
         own_scratch.bytes = posix_memalign(&own_scratch.block, 64, bytes) == 0 ? bytes : 0;
+        pthread_setspecific(scratch_of_thread, own_scratch.block);
     }
     return own_scratch.block;
 }
