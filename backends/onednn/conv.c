@@ -39,6 +39,7 @@ typedef struct conv_call {
     const rl_conv_args *args;
     od_conv_kind kind;
     rl_dtype dtype, inner; /* of the operands; of what the primitive works on: dtype or F32 */
+    int dense;             /* the weight's elements fill one run of memory */
     activation in, out;    /* x and y, whichever of them is read and written */
     part parts[MOST_PARTS];
     od_conv *convs[MOST_PARTS]; /* to be given back */
@@ -193,7 +194,7 @@ static int weight_is_dense(const rl_conv_args *g, const rl_operand *w) {
 static int packs_weight(const conv_call *self) {
     if (self->inner != RL_F32 && self->kind != OD_CONV_GRAD_WEIGHT)
         return 0; /* works_on_halves: it is dense */
-    return self->dtype != RL_F32 || !weight_is_dense(self->args, weight_of(self));
+    return self->dtype != RL_F32 || !self->dense;
 }
 
 static od_conv_key key_of(const conv_call *self, int64_t images) {
@@ -216,9 +217,8 @@ static od_conv_key key_of(const conv_call *self, int64_t images) {
     }
     const rl_operand *w = weight_of(self);
     int64_t run = 1;
-    const int dense = weight_is_dense(g, w);
     for (int64_t d = g->spatial + 1; d >= 0; d--) { /* see move_weight */
-        k.weight_stride[d] = dense ? w->stride[d] : run;
+        k.weight_stride[d] = self->dense ? w->stride[d] : run;
         run *= d >= 2 ? g->kernel[d - 2] : g->in_channels / g->groups;
     }
     return k;
@@ -338,7 +338,7 @@ static int64_t weight_count(const rl_conv_args *g) {
 static void move_weight(const conv_call *self, const rl_operand *w, float *packed, int out) {
     const rl_conv_args *g = self->args;
     const int64_t bytes = od_dtype_bytes(self->dtype), count = weight_count(g);
-    const int64_t run = weight_is_dense(g, w) ? count : 1;
+    const int64_t run = self->dense ? count : 1;
     assert(g->spatial >= 1 && g->spatial <= 3);
     const int64_t shape[5] = {g->out_channels, g->in_channels / g->groups, g->kernel[0], g->kernel[1], g->kernel[2]};
     for (int64_t i = 0; i < count; i += run) {
@@ -451,8 +451,7 @@ static void give_convs(conv_call *self) {
 /* Halves as they are, where the processor multiplies them. A bias of the gradient would be rounded twice, and a weight
  * with gaps is packed as floats. */
 static int works_on_halves(const conv_call *self) {
-    return self->dtype != RL_F32 && od_gemm_takes(self->dtype) &&
-           (self->kind == OD_CONV_GRAD_WEIGHT || weight_is_dense(self->args, &self->args->b)) &&
+    return self->dtype != RL_F32 && od_gemm_takes(self->dtype) && (self->kind == OD_CONV_GRAD_WEIGHT || self->dense) &&
            (self->kind != OD_CONV_GRAD_INPUT || self->args->bias.buffer == NULL);
 }
 
@@ -478,6 +477,7 @@ static rl_status run(const rl_conv_args *args, od_conv_kind kind) {
         return RL_OK;
     }
     conv_call self = {.args = args, .kind = kind, .dtype = (rl_dtype)args->dtype};
+    self.dense = weight_is_dense(args, weight_of(&self));
     rl_status status = works_on_halves(&self) ? plan(&self, self.dtype, work) : RL_UNSUPPORTED;
     if (status == RL_UNSUPPORTED) {
         give_convs(&self);

@@ -8,7 +8,7 @@
 
 static rl_status make(od_prepared *entry);
 static void drop(od_prepared *entry);
-od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, 0, make, drop);
+od_prepared_table od_convs = OD_PREPARED_TABLE(od_conv, od_conv_key, 512, 0, make, drop, NULL);
 
 static dnnl_data_type_t type_of(int32_t dtype) {
     return dtype == RL_BF16 ? dnnl_bf16 : dtype == RL_F16 ? dnnl_f16 : dnnl_f32;

@@ -27,14 +27,8 @@ static void forked(od_prepared *entry) { /* whoever was filling it is not here *
     int state = BEING_FILLED;
     (void)atomic_compare_exchange_strong(&self->filled, &state, EMPTY);
 }
-od_prepared_table od_weights = {.entry_bytes = sizeof(od_weight),
-                                .key_bytes = sizeof(od_weight_key),
-                                .most = MOST_WEIGHTS,
-                                .most_bytes = MOST_BYTES,
-                                .make = make,
-                                .drop = drop,
-                                .forked = forked,
-                                .lock = PTHREAD_MUTEX_INITIALIZER};
+od_prepared_table od_weights =
+    OD_PREPARED_TABLE(od_weight, od_weight_key, MOST_WEIGHTS, MOST_BYTES, make, drop, forked);
 
 /* Whether an entry has other numbers of the same place in memory: those are gone. */
 static int is_older(const od_prepared *entry, const void *context) {

@@ -42,7 +42,7 @@ static double sum_row(const float *x, int64_t n, float *out_most) {
     float most = -INFINITY;
     double total = 0.0;
     for (int64_t at = 0; at < n; at += BLOCK) {
-        const int64_t count = n - at < BLOCK ? n - at : BLOCK;
+        const int64_t count = od_at_most(n - at, BLOCK);
         const float here = k->max(x + at, count);
         if (!(here <= most)) {
             total *= exp((double)most - (double)here);
@@ -88,7 +88,7 @@ static void run_rows(void *context, int thread, int64_t unit) {
     rows *self = context;
     float *room = (float *)(void *)(self->scratch + (size_t)thread * self->per_thread);
     const int64_t first = unit * self->per_unit;
-    const int64_t end = first + self->per_unit < self->count ? first + self->per_unit : self->count;
+    const int64_t end = od_at_most(first + self->per_unit, self->count);
     for (int64_t row = first; row < end; row++) {
         const char *in = row_of(self->logits, row, self->bytes);
         const float *x = (const float *)(const void *)in;
@@ -124,7 +124,7 @@ static rl_status run(rows *self) {
     const int64_t units = (self->count + self->per_unit - 1) / self->per_unit;
     const int threads = od_threads(units, (double)self->count * (double)self->classes * 0.5);
     if (!is_packed(self, self->logits) || (self->grad && !is_packed(self, self->grad))) {
-        self->per_thread = ((size_t)self->classes * sizeof(float) + 63) / 64 * 64;
+        self->per_thread = od_lines((size_t)self->classes * sizeof(float));
         self->scratch = od_host->scratch((size_t)threads * self->per_thread);
         if (self->scratch == NULL)
             return od_host->fail(RL_OUT_OF_MEMORY, "cross_entropy: no scratch memory for rows of %lld classes",

@@ -18,7 +18,7 @@ struct od_gemm {
 
 static rl_status make(od_prepared *entry);
 static void drop(od_prepared *entry);
-od_prepared_table od_gemms = OD_PREPARED_TABLE(od_gemm, od_gemm_shape, 1024, 0, make, drop);
+od_prepared_table od_gemms = OD_PREPARED_TABLE(od_gemm, od_gemm_shape, 1024, 0, make, drop, NULL);
 
 static dnnl_engine_t engine;
 static pthread_mutex_t engine_lock = PTHREAD_MUTEX_INITIALIZER;

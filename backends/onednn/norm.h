@@ -44,7 +44,7 @@ static inline char *od_norm_at(const od_norm_task *self, int k) {
 /* Room in one piece of scratch memory: gives where it begins, a multiple of 64. */
 static inline size_t od_norm_take(size_t *total, int64_t bytes) {
     const size_t at = *total;
-    *total += ((size_t)bytes + 63) / 64 * 64;
+    *total += od_lines((size_t)bytes);
     return at;
 }
 static inline rl_status od_norm_scratch(od_norm_task *self, size_t bytes) {

@@ -63,7 +63,7 @@ static const float *load(const columns *self, int k, const strip *s, float *room
 }
 static strip strip_of(const columns *self, int thread, int64_t unit) {
     strip s = {.sample = unit / self->strips, .first = unit % self->strips * self->strip};
-    s.rows = self->height - s.first < self->strip ? self->height - s.first : self->strip;
+    s.rows = od_at_most(self->height - s.first, self->strip);
     s.x = load(self, NORM_X, &s, room_of(self, thread, 0), &s.x_pitch);
     if (self->task->operand[NORM_G])
         s.g = load(self, NORM_G, &s, room_of(self, thread, 1), &s.g_pitch);
@@ -124,7 +124,7 @@ static void moments_unit(void *context, int thread, int64_t unit) {
     const strip s = strip_of(self, thread, unit);
     column_sums t;
     for (int64_t c = 0; c < self->width; c += NORM_COLUMNS) {
-        const int64_t cols = self->width - c < NORM_COLUMNS ? self->width - c : NORM_COLUMNS;
+        const int64_t cols = od_at_most(self->width - c, NORM_COLUMNS);
         strip_moments(self, &s, c, cols, &t, partial_of(self, unit, 0) + c, partial_of(self, unit, 1) + c);
     }
 }
@@ -134,7 +134,7 @@ static void sums_unit(void *context, int thread, int64_t unit) {
     const strip s = strip_of(self, thread, unit);
     column_sums t;
     for (int64_t c = 0; c < self->width; c += NORM_COLUMNS) {
-        const int64_t cols = self->width - c < NORM_COLUMNS ? self->width - c : NORM_COLUMNS;
+        const int64_t cols = od_at_most(self->width - c, NORM_COLUMNS);
         const int64_t fold = cols == self->width ? fold_of(self, &s) : 1, rows = s.rows / fold, done = rows * fold;
         const float *mean = vector_of(self, s.sample, MEAN) + c;
         memset(t.sums, 0, (size_t)(cols * fold) * sizeof *t.sums);
@@ -160,7 +160,7 @@ static int64_t block_cols(const columns *self) {
 }
 static block block_of(const columns *self, int64_t unit) {
     const int64_t first = unit * block_cols(self), left = self->width - first;
-    return (block){first, left < block_cols(self) ? left : block_cols(self)};
+    return (block){first, od_at_most(left, block_cols(self))};
 }
 /* The block of a vector as it is read along folded rows. */
 static void repeat(const columns *self, int64_t sample, int which, const block *b) {
@@ -185,7 +185,7 @@ static void finish_group(const columns *self, int64_t sample, int64_t c) {
     od_moments m = {0};
     for (int64_t i = 0; i < self->strips; i++) {
         const int64_t unit = sample * self->strips + i, left = self->height - i * self->strip;
-        const double count = (double)(left < self->strip ? left : self->strip);
+        const double count = (double)od_at_most(left, self->strip);
         const double *mean = partial_of(self, unit, 0) + c, *squares = partial_of(self, unit, 1) + c;
         for (int64_t k = 0; k < self->joint; k++) {
             if (self->task->center)
@@ -304,7 +304,7 @@ static void write_row(const columns *self, const strip *s, int64_t row, int64_t 
 static void stream_row(const columns *self, const strip *s, int64_t row, int64_t cols, float *out) {
     float piece[STREAM_BLOCK];
     for (int64_t c = 0; c < cols; c += STREAM_BLOCK) {
-        const int64_t count = cols - c < STREAM_BLOCK ? cols - c : STREAM_BLOCK;
+        const int64_t count = od_at_most(cols - c, STREAM_BLOCK);
         write_row(self, s, row, c, count, piece);
         od_chosen->stream((char *)(out + c), (const char *)piece, count * 4);
     }
@@ -361,7 +361,7 @@ static void measure(columns *self, od_norm_task *task) {
     self->fold = self->width < NORM_COLUMNS ? 16 / greatest_divisor(self->width, 16) : 1;
     self->strip = NORM_PART / self->width > 64 ? NORM_PART / self->width : 64;
     self->strip = (self->strip + self->fold - 1) / self->fold * self->fold;
-    self->strips = (self->height + self->strip - 1) / self->strip;
+    self->strips = od_parts(self->height, self->strip);
 }
 
 static rl_status reserve(columns *self, int threads) {
@@ -371,7 +371,7 @@ static rl_status reserve(columns *self, int threads) {
     self->partials = od_norm_take(&total, self->samples * self->strips * 2 * self->width * 8);
     const int loads = !is_packed(self, NORM_X) || (task->operand[NORM_Y] && !is_packed(self, NORM_Y)) ||
                       (task->operand[NORM_G] && !is_packed(self, NORM_G));
-    self->per_thread = loads ? ((size_t)(3 * self->strip * self->width) * 4 + 63) / 64 * 64 : 0;
+    self->per_thread = loads ? od_lines((size_t)(3 * self->strip * self->width) * 4) : 0;
     self->rooms = od_norm_take(&total, (int64_t)self->per_thread * threads);
     return od_norm_scratch(self->task, total);
 }
@@ -380,7 +380,7 @@ rl_status od_norm_columns(od_norm_task *task) {
     columns self;
     measure(&self, task);
     const double elements = (double)self.samples * (double)self.height * (double)self.width;
-    const int64_t units = self.samples * self.strips, blocks = (self.width + block_cols(&self) - 1) / block_cols(&self);
+    const int64_t units = self.samples * self.strips, blocks = od_parts(self.width, block_cols(&self));
     const int threads = od_threads(units, elements * (task->backward ? 0.6 : 0.4));
     const int joiners = od_threads(blocks, (double)(units * self.width) * 4.0);
     self.streams = task->operand[NORM_Y] && is_packed(&self, NORM_Y) && self.width * self.fold >= 64 &&

@@ -61,7 +61,7 @@ static void write_part(const rows *self, const lines *x, const lines *y, const p
             continue;
         }
         for (int64_t at = 0; at < p->length; at += STREAM_BLOCK) {
-            const int64_t count = p->length - at < STREAM_BLOCK ? p->length - at : STREAM_BLOCK;
+            const int64_t count = od_at_most(p->length - at, STREAM_BLOCK);
             const int64_t shift = self->vary_length ? at : 0;
             fetch_ahead(self, NORM_X, from + at, count);
             write_line(self, block, from + at, w ? w + shift : NULL, b ? b + shift : NULL, s, count);
@@ -100,7 +100,7 @@ static void forward_row(const rows *self, int thread, int64_t group, int64_t rep
 static void forward_unit(void *context, int thread, int64_t unit) {
     const rows *self = context;
     const int64_t first = unit % self->chunks * self->per_unit, left = self->n_repeats - first;
-    const int64_t end = first + (left < self->per_unit ? left : self->per_unit);
+    const int64_t end = first + od_at_most(left, self->per_unit);
     for (int64_t repeat = first; repeat < end; repeat++)
         forward_row(self, thread, unit / self->chunks, repeat);
     if (self->streams)
@@ -221,7 +221,7 @@ static rl_status reserve(rows *self, int threads, int split) {
                       (task->operand[NORM_G] && !is_packed(self, NORM_G));
     const int64_t floats = task->backward && self->vary_length ? 2 * self->positions : 0;
     self->floats = loads ? 2 * NORM_PART : 0;
-    self->per_thread = ((self->floats + (size_t)floats) * 4 + 63) / 64 * 64;
+    self->per_thread = od_lines((self->floats + (size_t)floats) * 4);
     self->rooms = od_norm_take(&total, (int64_t)self->per_thread * threads);
     if (task->backward)
         self->partials = od_norm_take(&total, self->n_groups * self->chunks * 2 * self->positions * 8);

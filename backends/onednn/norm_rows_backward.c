@@ -66,7 +66,7 @@ static void write_gradient(const rows *self, const lines *g, const lines *x, con
             continue;
         }
         for (int64_t at = 0; at < p->length; at += STREAM_BLOCK) {
-            const int64_t count = p->length - at < STREAM_BLOCK ? p->length - at : STREAM_BLOCK;
+            const int64_t count = od_at_most(p->length - at, STREAM_BLOCK);
             fetch_ahead(self, NORM_G, gs + at, count);
             fetch_ahead(self, NORM_X, xs + at, count);
             od_chosen->norm.grad(block, gs + at, xs + at, w ? w + at : NULL, mean, scale, slope, shift, count);
@@ -110,7 +110,7 @@ static double *partial_of(const rows *self, int64_t unit) {
 static void backward_unit(void *context, int thread, int64_t unit) {
     const rows *self = context;
     const int64_t group = unit / self->chunks, first = unit % self->chunks * self->per_unit;
-    const int64_t left = self->n_repeats - first, end = first + (left < self->per_unit ? left : self->per_unit);
+    const int64_t left = self->n_repeats - first, end = first + od_at_most(left, self->per_unit);
     gathering to = {partial_of(self, unit), room_of(self, thread, (int64_t)self->floats), 0};
     memset(to.sums, 0, (size_t)(2 * self->positions) * sizeof *to.sums);
     if (self->vary_length)
@@ -169,9 +169,9 @@ static void affine_unit(void *context, int thread, int64_t unit) {
     const rows *self = context;
     const od_norm_task *task = self->task;
     const int64_t length = self->vary_length ? self->length : 1, lines_of_weight = self->vary_lines ? self->lines : 1;
-    const int64_t blocks = (length + AFFINE_BLOCK - 1) / AFFINE_BLOCK, begin = unit % blocks * AFFINE_BLOCK;
+    const int64_t blocks = od_parts(length, AFFINE_BLOCK), begin = unit % blocks * AFFINE_BLOCK;
     const int64_t line = unit / blocks % lines_of_weight, group = unit / blocks / lines_of_weight;
-    const int64_t count = length - begin < AFFINE_BLOCK ? length - begin : AFFINE_BLOCK;
+    const int64_t count = od_at_most(length - begin, AFFINE_BLOCK);
     double sums[AFFINE_BLOCK];
     float results[AFFINE_BLOCK];
     (void)thread;
@@ -208,6 +208,6 @@ void od_norm_rows_backward(rows *self, int threads, int split) {
     if (self->task->operand[NORM_GW] == NULL && self->task->operand[NORM_GB] == NULL)
         return;
     const int64_t length = self->vary_length ? self->length : 1;
-    const int64_t units = self->n_groups * (self->positions / length) * ((length + AFFINE_BLOCK - 1) / AFFINE_BLOCK);
+    const int64_t units = self->n_groups * (self->positions / length) * (od_parts(length, AFFINE_BLOCK));
     od_run(od_threads(units, (double)(self->n_groups * self->positions * self->chunks)), units, affine_unit, self);
 }

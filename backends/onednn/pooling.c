@@ -96,10 +96,10 @@ static void place_operands(pooling *self, int innermost) {
             to[d] = self->direct[i] ? s[2 + d] / bytes : d == 0 ? size[1] * size[2] * c : d == 1 ? size[2] * c : c;
         self->copy[i] = self->per_thread;
         if (!self->direct[i])
-            self->per_thread += ((size_t)(size[0] * size[1] * size[2] * c * wide) + 63) / 64 * 64;
+            self->per_thread += od_lines((size_t)(size[0] * size[1] * size[2] * c * wide));
     }
     self->room = self->per_thread;
-    self->per_thread += ((size_t)(od_pool_room(&self->plane) * wide) + 63) / 64 * 64;
+    self->per_thread += od_lines((size_t)(od_pool_room(&self->plane) * wide));
 }
 
 /* Planes ----------------------------------------------------------------------------------------------------------- */
@@ -133,7 +133,7 @@ static void narrow(const pooling *self, od_pool_plane *plane, int64_t channels) 
 
 static void run_plane(const pooling *self, od_pool_plane *plane, char *scratch, int64_t number) {
     const int64_t batch = number / self->blocks, first = number % self->blocks * self->block;
-    const int64_t left = self->channels - first, channels = left < self->block ? left : self->block;
+    const int64_t left = self->channels - first, channels = od_at_most(left, self->block);
     const int last = self->n - 1;
     char *memory[OPERANDS] = {NULL}, *at[OPERANDS] = {NULL};
     if (channels != plane->channels)
@@ -161,7 +161,7 @@ static void run_unit(void *context, int thread, int64_t unit) {
     od_pool_plane plane = self->plane;
     const int64_t rows = plane.out[0] * plane.out[1], part = unit % self->row_blocks;
     const int64_t begin = unit / self->row_blocks * self->per_unit;
-    const int64_t end = begin + self->per_unit < self->planes ? begin + self->per_unit : self->planes;
+    const int64_t end = od_at_most(begin + self->per_unit, self->planes);
     plane.first = rows * part / self->row_blocks;
     plane.end = rows * (part + 1) / self->row_blocks;
     for (int64_t number = begin; number < end; number++) {
@@ -182,7 +182,7 @@ static rl_status run(pooling *self, const rl_pool_window *w, const char *name) {
     if (self->planes == 0)
         return RL_OK;
     place_operands(self, innermost);
-    self->blocks = innermost ? (w->channels + self->block - 1) / self->block : w->channels;
+    self->blocks = innermost ? od_parts(w->channels, self->block) : w->channels;
     self->planes = w->batch * self->blocks;
     int64_t rows = p->out[0] * p->out[1], elements = p->in[0] * p->in[1] * p->in[2];
     const int64_t seen = rows * p->out[2] * p->kernel[0] * p->kernel[1] * p->kernel[2];
@@ -191,7 +191,7 @@ static rl_status run(pooling *self, const rl_pool_window *w, const char *name) {
     self->row_blocks = 1;
     if (self->forward && self->planes < 8 && self->direct[0] && self->direct[1] && cost > 20000.0)
         self->row_blocks = rows < 8 ? rows : 8;
-    const int64_t units = (self->planes + self->per_unit - 1) / self->per_unit * self->row_blocks;
+    const int64_t units = od_parts(self->planes, self->per_unit) * self->row_blocks;
     const int threads = od_threads(units, cost * (double)self->planes);
     self->scratch = od_host->scratch((size_t)threads * self->per_thread);
     if (self->scratch == NULL)

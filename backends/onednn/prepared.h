@@ -33,10 +33,10 @@ typedef struct od_prepared_table {
     size_t bytes;
     int count;
 } od_prepared_table;
-#define OD_PREPARED_TABLE(entry, key, number, all_bytes, maker, dropper)                                               \
+#define OD_PREPARED_TABLE(entry, key, number, all_bytes, maker, dropper, forker)                                       \
     {                                                                                                                  \
         .entry_bytes = sizeof(entry), .key_bytes = sizeof(key), .most = (number), .most_bytes = (all_bytes),           \
-        .make = (maker), .drop = (dropper), .lock = PTHREAD_MUTEX_INITIALIZER                                          \
+        .make = (maker), .drop = (dropper), .forked = (forker), .lock = PTHREAD_MUTEX_INITIALIZER                      \
     }
 
 /* The entry of a key (all its bytes count), made where there is none yet: to be given back. On failure what make or

@@ -48,7 +48,7 @@ static void run_rows(void *context, int thread, int64_t unit) {
     const int last = self->n_operands - 1;
     float *room = (float *)(void *)(self->scratch + (size_t)thread * self->per_thread);
     const int64_t first = unit * self->per_unit;
-    const int64_t end = first + self->per_unit < self->space.count ? first + self->per_unit : self->space.count;
+    const int64_t end = od_at_most(first + self->per_unit, self->space.count);
     for (int64_t row = first; row < end; row++) {
         float *x[3] = {NULL};
         for (int i = 0; i < self->n_operands; i++) {
@@ -87,7 +87,7 @@ static rl_status run(rows *self, int64_t ndim, const int64_t *shape, int dim, co
     const int64_t units = (self->space.count + self->per_unit - 1) / self->per_unit;
     const int threads = od_threads(units, (double)self->space.count * (double)self->n * 0.8);
     if (copies) {
-        self->per_thread = ((size_t)(self->n_operands * self->n) * sizeof(float) + 63) / 64 * 64;
+        self->per_thread = od_lines((size_t)(self->n_operands * self->n) * sizeof(float));
         self->scratch = od_host->scratch((size_t)threads * self->per_thread);
         if (self->scratch == NULL)
             return od_host->fail(RL_OUT_OF_MEMORY, "%s: no scratch memory for rows of %lld elements", name,

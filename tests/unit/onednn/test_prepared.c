@@ -45,7 +45,7 @@ static void drop_thing(od_prepared *entry) {
     ((thing *)(void *)entry)->value = -1;
     alive--;
 }
-static od_prepared_table things = OD_PREPARED_TABLE(thing, int64_t, MOST, MOST_BYTES, make_thing, drop_thing);
+static od_prepared_table things = OD_PREPARED_TABLE(thing, int64_t, MOST, MOST_BYTES, make_thing, drop_thing, NULL);
 
 static thing *take(int64_t key) {
     od_prepared *entry;
