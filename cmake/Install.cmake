@@ -28,7 +28,7 @@ install(DIRECTORY ${PROJECT_BINARY_DIR}/runtime/include/rushlight DESTINATION ${
         FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 
 # Backends. oneDNN's own library goes beside its plugin (backends/onednn installs both).
-foreach(backend ref onednn onednn_library)
+foreach(backend ref onednn onednn_library opencl)
   if(TARGET rushlight_backend_${backend})
     install(TARGETS rushlight_backend_${backend} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/rushlight)
   endif()

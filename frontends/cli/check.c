@@ -11,13 +11,15 @@ static int run_check(int argc, char **argv);
 
 const command command_check = {
     "check", "how far a backend keeps the plugin ABI",
-    "usage: rushlight check [--verbose] [--abi-only] PATH.so|NAME\n\n"
+    "usage: rushlight check [--verbose] [--abi-only | --only PART] PATH.so|NAME\n\n"
     "Runs the conformance suite against the backend in PATH.so, or the one that was found under NAME:\n"
     "lifecycle, memory, streams and events, errors, every primitive with guard zones around every buffer,\n"
     "every op, gradcheck and lockstep, all against the reference.\n"
     "Prints what fails, a table (sections by dtypes) and a score. Status 0 where all passed.\n\n"
     "  --verbose    name every check\n"
-    "  --abi-only   only what speaks to the backend's table, nothing through the runtime\n",
+    "  --abi-only   only what speaks to the backend's table, nothing through the runtime\n"
+    "  --only PART  of that only one part: memory, streams, errors, map, random, reduce, matmul, gather (and\n"
+    "               scatter), scan (and sort) or fused\n",
     run_check};
 
 /* The operand is a path, or the name of a backend that was found; NULL where it is the one that is built in. */
@@ -42,10 +44,13 @@ static int run_check(int argc, char **argv) {
     bool done;
     int count, failed, status;
     const option_spec specs[] = {{"--verbose", OPTION_FLAG, &options.verbose, 0, 0},
-                                 {"--abi-only", OPTION_FLAG, &options.abi_only, 0, 0}};
-    status = parse_options(&command_check, argc, argv, specs, 2, &operand, 1, &count, &done);
+                                 {"--abi-only", OPTION_FLAG, &options.abi_only, 0, 0},
+                                 {"--only", OPTION_TEXT, &options.only, 0, 0}};
+    status = parse_options(&command_check, argc, argv, specs, 3, &operand, 1, &count, &done);
     if (status || done)
         return status;
+    if (options.only && !conformance_has_part(options.only))
+        return usage_error(&command_check, "there is no part of that name to run --only");
     if (count == 0)
         return usage_error(&command_check, "needs the path of a backend");
     operand = path_of(operand);

@@ -92,8 +92,10 @@ void check_runtime(suite *self, const char *path, const char *name);
  * not be loaded (the sentence was printed). */
 typedef struct conformance_options {
     bool verbose;
-    bool abi_only; /* nothing through the runtime */
+    bool abi_only;    /* nothing through the runtime */
+    const char *only; /* NULL, or the one part of what speaks to the table that is to run: conformance_has_part */
 } conformance_options;
+bool conformance_has_part(const char *name);
 int run_conformance(const char *path, const conformance_options *options, FILE *out);
 
 /* Operands with guards (case.c)

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "generate.h"
+
+static int is_random(const rl_program *program) {
+    return (program->flags & RL_PROGRAM_RANDOM) != 0;
+}
+
+int rl_generate_pseudo_count(const rl_program *program) {
+    return __builtin_popcount(rl_source_indices(program)) + is_random(program);
+}
+
+void rl_generate_add_pseudo(rl_layout *layout, const rl_program *program) {
+    uint32_t indices = rl_source_indices(program);
+    for (int d = 0; d < RL_MAX_DIMS; d++)
+        if (indices >> d & 1u)
+            rl_layout_add_index(layout, d);
+    if (is_random(program))
+        rl_layout_add_number(layout, ~0u);
+}
+
+void rl_generate_modes(const rl_layout *layout, int is_little, int32_t *out_words) {
+    for (int k = 0; k < layout->n; k++)
+        out_words[k / 15] |= (int32_t)(is_little ? 2 : rl_layout_inner(layout, k)) << 2 * (k % 15);
+}
+
+static int mode_of(const rl_walk *walk, int k) {
+    return (int)(walk->modes[k / 15] >> 2 * (k % 15) & 3);
+}
+
+/* "at[3] + ", or nothing. */
+static void write_at(rl_text_buffer *out, const rl_walk *walk, int k) {
+    if (walk->at)
+        rl_text_put(out, "%s[%d] + ", walk->at, k);
+}
+
+/* The first element's place from the operand's pointer, and what rl_load and rl_store take before n. */
+static void write_place(rl_text_buffer *out, const rl_walk *walk, int k) {
+    write_at(out, walk, k);
+    if (mode_of(walk, k) == 0)
+        rl_text_put_all(out, "0");
+    else if (mode_of(walk, k) == 1)
+        rl_text_put(out, "%s, ", walk->column);
+    else
+        rl_text_put(out, "%s * %s[%d][%d], %s[%d][%d], ", walk->column, walk->stride, k, walk->dims - 1, walk->stride,
+                    k, walk->dims - 1);
+}
+
+void rl_generate_loads(rl_text_buffer *out, const rl_program *program, const char *prefix, const rl_walk *walk) {
+    for (int k = 0; k < program->n_inputs; k++) {
+        const char *dtype = rl_source_dtype(program->input_dtype[k]);
+        const char *type = rl_source_register(rl_source_reg_of(program->input_dtype[k]));
+        rl_text_put(out, "const %s %sx%d = ", type, prefix, k);
+        if (mode_of(walk, k) == 0) {
+            rl_text_put(out, "(%s)(rl_in_%s(in%d[", type, dtype, k);
+            write_place(out, walk, k);
+            rl_text_put_all(out, "]));\n");
+        } else {
+            rl_text_put(out, "rl_in_%s(rl_load(in%d + ", dtype, k);
+            write_place(out, walk, k);
+            rl_text_put_all(out, "n));\n");
+        }
+    }
+}
+
+void rl_generate_number(rl_text_buffer *out, const char *name, int k, const rl_walk *walk) {
+    rl_text_put(out, "const rl_i64 %s = (rl_i64)(", name);
+    write_at(out, walk, k);
+    if (mode_of(walk, k) == 0)
+        rl_text_put_all(out, "0);\n");
+    else if (mode_of(walk, k) == 1)
+        rl_text_put(out, "%s) + rl_lanes();\n", walk->column);
+    else
+        rl_text_put(out, "%s * %s[%d][%d]) + rl_lanes() * (rl_i64)(%s[%d][%d]);\n", walk->column, walk->stride, k,
+                    walk->dims - 1, walk->stride, k, walk->dims - 1);
+}
+
+void rl_generate_pseudo(rl_text_buffer *out, const rl_program *program, int first, const rl_walk *walk) {
+    uint32_t indices = rl_source_indices(program);
+    for (int d = 0; d < RL_MAX_DIMS; d++)
+        if (indices >> d & 1u) {
+            char name[16] = "index_0";
+            name[6] = (char)('0' + d / 10);
+            name[7] = (char)('0' + d % 10);
+            if (d < 10)
+                name[6] = (char)('0' + d), name[7] = '\0';
+            rl_generate_number(out, name, first++, walk);
+        }
+    if (is_random(program))
+        rl_generate_number(out, "element", first, walk);
+}
+
+void rl_generate_stores(rl_text_buffer *out, const rl_program *program, const char *prefix, int first,
+                        const rl_walk *walk) {
+    for (int k = 0; k < program->n_outputs; k++) {
+        rl_text_put(out, "rl_store(out%d + ", k);
+        write_place(out, walk, first + k);
+        if (mode_of(walk, first + k) == 0) /* one element, or a dimension of size 1 */
+            rl_text_put_all(out, ", 1, ");
+        else
+            rl_text_put_all(out, "n, ");
+        rl_text_put(out, "rl_out_%s(%sv%d));\n", rl_source_dtype(program->output_dtype[k]), prefix,
+                    program->output_value[k]);
+    }
+}

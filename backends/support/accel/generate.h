@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the generators of map and reduce share: the operands of a program in a layout, and the source that loads,
+ * numbers and stores a vector of RL_WIDTH elements along the last dimension.
+ *
+ * Operands are numbered: the program's inputs, then outputs, then pseudo operands, whose offset is a number: INDEX
+ * along each dimension that the program asks for, and the element's number if it draws random ones.
+ */
+#ifndef RL_ACCEL_GENERATE_H
+#define RL_ACCEL_GENERATE_H
+
+#include "kernel.h"
+#include "layout.h"
+#include "source.h"
+
+#define RL_MODE_WORDS 3 /* two bits an operand: rl_layout_inner */
+
+int rl_generate_pseudo_count(const rl_program *program);
+void rl_generate_add_pseudo(rl_layout *layout, const rl_program *program);
+/* Of little work, every operand is walked by its stride, whatever it is: a kernel for each class would cost more to
+ * build than it saves. */
+#define RL_GENERATE_LITTLE 16384 /* elements */
+void rl_generate_modes(const rl_layout *layout, int is_little, int32_t *out_words);
+
+/* Where a vector's elements are: operand k begins at `at`[k] (NULL: at 0) and goes on by its stride from element
+ * `column`; `stride`[k][dims - 1] is a stride that is not 0 or 1. */
+typedef struct rl_walk {
+    const int32_t *modes;
+    const char *at, *column, *stride;
+    int dims;
+} rl_walk;
+/* Declares x0, x1, ... from in0, in1, ..., with `prefix` before x. */
+void rl_generate_loads(rl_text_buffer *out, const rl_program *program, const char *prefix, const rl_walk *walk);
+/* Declares index_D and element, operands from number `first` on. */
+void rl_generate_pseudo(rl_text_buffer *out, const rl_program *program, int first, const rl_walk *walk);
+/* Stores the program's outputs to out0, out1, ..., operands from number `first` on. */
+void rl_generate_stores(rl_text_buffer *out, const rl_program *program, const char *prefix, int first,
+                        const rl_walk *walk);
+/* Declares a number for each lane from pseudo operand k: `name` = its offset. */
+void rl_generate_number(rl_text_buffer *out, const char *name, int k, const rl_walk *walk);
+
+#endif

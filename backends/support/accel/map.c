@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Primitive 1, map: a kernel written for a program and a class of layouts.
+ *
+ * All operands of one dimension with strides 0 and 1 (flat): an item is a vector of elements; several such jobs go in
+ * one launch. Else (rows): an item is a vector along the last dimension, where operands have stride 0, 1 or another
+ * one, known to the kernel, and any strides along the others. A thread of its own walks along a row and divides once a
+ * row.
+ */
+#include <string.h>
+
+#include "generate.h"
+#include "interpreter.h"
+
+#define MOST_JOBS 8
+#define MOST_ARGS 62
+#define MOST_PARAMS (2 * RL_MAX_INSNS + (RL_LAYOUT_OPERANDS + 1) * (RL_MAX_DIMS + 1) + 128)
+
+enum { WORD_DIMS, WORD_JOBS, WORD_NARROW, WORD_BY_MEMORY, WORD_MODES }; /* DIMS 0: flat */
+
+static int real_operands(const rl_program *program) {
+    return program->n_inputs + program->n_outputs;
+}
+
+static int all_operands(const rl_program *program) {
+    return real_operands(program) + rl_generate_pseudo_count(program);
+}
+
+/* Parameters: 8-byte numbers in this order.
+ *   total (jobs), offset (jobs, operands), slot (jobs, slots + 1); where not flat, shape (dims), stride (operands,
+ * dims)
+ */
+static void write_params(rl_text_buffer *out, const rl_program *program, int dims, int jobs) {
+    int n = all_operands(program), slots = rl_source_slots(program, NULL, NULL);
+    rl_text_put(out, "typedef struct {\nrl_long total[%d], offset[%d][%d], slot[%d][%d];\n", jobs, jobs, n, jobs,
+                slots + 1);
+    if (dims)
+        rl_text_put(out, "rl_long shape[%d], stride[%d][%d];\n", dims, n, dims);
+    rl_text_put_all(out, "} RL_LOCAL(params);\n");
+}
+
+static size_t params_bytes(const rl_program *program, int dims, int jobs) {
+    int n = all_operands(program), slots = rl_source_slots(program, NULL, NULL);
+    return 8 * (size_t)(jobs * (1 + n + slots + 1) + dims + n * dims);
+}
+
+static void write_arguments(rl_text_buffer *out, const rl_program *program, int jobs, int by_memory) {
+    rl_text_put_all(out, "RL_KERNEL(");
+    for (int j = 0; j < jobs; j++) {
+        for (int k = 0; k < program->n_inputs; k++)
+            rl_text_put(out, "const RL_GLOBAL rl_T_%s *in%d_%d, ", rl_source_dtype(program->input_dtype[k]), k, j);
+        for (int k = 0; k < program->n_outputs; k++)
+            rl_text_put(out, "RL_GLOBAL rl_T_%s *out%d_%d, ", rl_source_dtype(program->output_dtype[k]), k, j);
+    }
+    rl_text_put_all(out, by_memory ? "const RL_GLOBAL char *params, rl_long params_at) {\n"
+                                     "const RL_GLOBAL RL_LOCAL(params) *pp = (const RL_GLOBAL RL_LOCAL(params) *)"
+                                     "(params + params_at);\n#define p (*pp)\n"
+                                   : "RL_PARAMS(RL_LOCAL(params)) p) {\n");
+}
+
+/* in0, out0, ... of the job at hand, at its first element. */
+static void write_pointers(rl_text_buffer *out, const rl_program *program, int jobs) {
+    for (int k = 0; k < real_operands(program); k++) {
+        int is_in = k < program->n_inputs, number = is_in ? k : k - program->n_inputs;
+        uint32_t dtype = is_in ? program->input_dtype[number] : program->output_dtype[number];
+        const char *kind = is_in ? "in" : "out";
+        rl_text_put(out, "%sRL_GLOBAL rl_T_%s *%s%d = (", is_in ? "const " : "", rl_source_dtype(dtype), kind, number);
+        for (int j = 0; j < jobs - 1; j++)
+            rl_text_put(out, "job == %d ? %s%d_%d : ", j, kind, number, j);
+        rl_text_put(out, "%s%d_%d) + p.offset[job][%d];\n", kind, number, jobs - 1, k);
+    }
+}
+
+static void write_body(rl_text_buffer *out, const rl_program *program, const rl_walk *walk) {
+    rl_generate_loads(out, program, "", walk);
+    rl_generate_pseudo(out, program, real_operands(program), walk);
+    rl_source_program(out, program, "", "p.slot[job]");
+    rl_generate_stores(out, program, "", program->n_inputs, walk);
+}
+
+static void write_flat(rl_text_buffer *out, const rl_program *program, const rl_accel_spec *spec) {
+    int jobs = spec->word[WORD_JOBS];
+    rl_walk walk = {.modes = spec->word + WORD_MODES, .column = "i"};
+    rl_text_put(out, "for (int job = 0; job < %d; job++) {\nconst rl_long total = p.total[job];\n", jobs);
+    write_pointers(out, program, jobs);
+    rl_text_put_all(out, "RL_FOR_ITEMS(i, total, RL_WIDTH) {\nconst int n = (int)rl_least(total - i, RL_WIDTH);\n");
+    write_body(out, program, &walk);
+    rl_text_put_all(out, "}\n}\n");
+}
+
+static void write_rows(rl_text_buffer *out, const rl_program *program, const rl_accel_spec *spec) {
+    int dims = spec->word[WORD_DIMS], n = all_operands(program);
+    rl_walk walk = {.modes = spec->word + WORD_MODES, .at = "at", .column = "j", .stride = "p.stride", .dims = dims};
+    rl_text_put(out,
+                "const int job = 0;\nconst rl_long inner = p.shape[%d];\n"
+                "const rl_long vectors = (inner + RL_WIDTH - 1) / RL_WIDTH;\n"
+                "rl_long row = -1, column = 0, at[%d];\n",
+                dims - 1, n);
+    write_pointers(out, program, 1);
+    rl_text_put(out,
+                "RL_FOR_ITEMS(t, p.total[0], 1) {\n"
+                "if (RL_GROUP > 1 || row < 0 || column >= vectors) {\n"
+                "row = (rl_long)((RL_UINDEX)t / (RL_UINDEX)vectors);\ncolumn = t - row * vectors;\n"
+                "RL_UINDEX rest = (RL_UINDEX)row;\n"
+                "for (int k = 0; k < %d; k++)\nat[k] = 0;\n"
+                "for (int d = %d; d >= 0; d--) {\n"
+                "const RL_UINDEX next = d ? rest / (RL_UINDEX)p.shape[d] : 0;\n"
+                "const rl_long x = (rl_long)(d ? rest - next * (RL_UINDEX)p.shape[d] : rest);\n"
+                "for (int k = 0; k < %d; k++)\nat[k] += x * p.stride[k][d];\nrest = next;\n}\n}\n"
+                "const rl_long j = column * RL_WIDTH;\nconst int n = (int)rl_least(inner - j, RL_WIDTH);\n",
+                n, dims - 2, n);
+    write_body(out, program, &walk);
+    rl_text_put_all(out, "column++;\n}\n");
+}
+
+static void write_map(rl_text_buffer *out, const rl_accel *accel, const rl_accel_spec *spec) {
+    const rl_program *program = spec->program[0];
+    int dims = spec->word[WORD_DIMS], jobs = spec->word[WORD_JOBS];
+    (void)accel;
+    rl_text_put(out, "#define RL_UINDEX %s\n", spec->word[WORD_NARROW] ? "rl_uint" : "rl_ulong");
+    write_params(out, program, dims, jobs);
+    write_arguments(out, program, jobs, spec->word[WORD_BY_MEMORY]);
+    (dims ? write_rows : write_flat)(out, program, spec);
+    rl_text_put(out, "}\n#undef RL_UINDEX\n%s", spec->word[WORD_BY_MEMORY] ? "#undef p\n" : "");
+}
+
+static const rl_accel_family map_family = {.name = "map", .write = write_map};
+static const rl_accel_family random_map_family = {.name = "map", .write = write_map, .random = 1};
+
+/* Launch ------------------------------------------------------------------------------------------------------- */
+
+/* A single element is a vector of one: a kernel of its own would be a waste. */
+static void as_vector(rl_layout *layout) {
+    if (layout->dims)
+        return;
+    layout->dims = 1;
+    layout->shape[0] = 1;
+    for (int k = 0; k < layout->n; k++)
+        layout->stride[k][0] = 1;
+}
+
+static void lay_out(const rl_accel *self, const rl_program *program, const rl_map_job *job, rl_layout *out) {
+    rl_layout_init(out, job->ndim, job->shape);
+    for (int k = 0; k < program->n_inputs; k++)
+        rl_layout_add(out, job->inputs[k].stride, 0);
+    for (int k = 0; k < program->n_outputs; k++)
+        rl_layout_add(out, job->outputs[k].stride, 0);
+    rl_generate_add_pseudo(out, program);
+    rl_layout_merge(out);
+    rl_layout_lengthen(out, (int64_t)self->traits.width);
+    as_vector(out);
+}
+
+static int is_flat(const rl_layout *layout) {
+    for (int k = 0; k < layout->n; k++)
+        if (rl_layout_inner(layout, k) == 2)
+            return 0;
+    return layout->dims <= 1;
+}
+
+/* Kernels are written for these numbers of dimensions; a layout of fewer has leading ones of size 1. */
+static int round_dims(const rl_layout *layout) {
+    static const int8_t up[RL_MAX_DIMS + 1] = {2, 2, 2, 3, 4, 6, 6, 8, 8, 12, 12, 12, 12};
+    int dims = up[layout->dims];
+    return rl_layout_total(layout) > RL_GENERATE_LITTLE ? dims : dims <= 4 ? 4 : 12;
+}
+
+/* Whether the interpreter is to be asked, slow as it is. */
+static int is_small(const rl_accel *self, const rl_map_job *const *jobs, int n_jobs) {
+    int64_t all = 0;
+    for (int j = 0; j < n_jobs; j++) {
+        int64_t total = 1;
+        for (int64_t d = 0; d < jobs[j]->ndim; d++)
+            total *= jobs[j]->shape[d];
+        all += total;
+    }
+    return all <= RL_INTERPRETER_MOST || self->traits.interpret == RL_ACCEL_INTERPRET_ALWAYS;
+}
+
+/* One launch: the jobs are flat with the same modes, or there is one. */
+static rl_status launch(rl_backend_stream *stream, const rl_program *program, const rl_map_job *const *jobs,
+                        const rl_layout *layout, int n_jobs, int room, int dims) {
+    rl_accel *self = rl_accel_of(stream);
+    int n = all_operands(program), slots = rl_source_slots(program, NULL, NULL), real = real_operands(program);
+    int64_t params[MOST_PARAMS] = {0};
+    int64_t *total = params, *offset = total + room, *slot = offset + room * n, *shape = slot + room * (slots + 1);
+    int64_t items = 0;
+    size_t bytes = params_bytes(program, dims, room);
+    rl_accel_arg args[MOST_ARGS + 2];
+    unsigned n_args = 0;
+    rl_accel_spec spec = {.family = program->flags & RL_PROGRAM_RANDOM ? &random_map_family : &map_family,
+                          .program = {program}};
+    spec.word[WORD_DIMS] = dims;
+    spec.word[WORD_JOBS] = room;
+    spec.word[WORD_NARROW] = dims == 0 || rl_layout_narrow(layout);
+    spec.word[WORD_BY_MEMORY] = bytes + 8 * (size_t)(real * room) > self->traits.param_bytes;
+    rl_generate_modes(layout, dims && rl_layout_total(layout) <= RL_GENERATE_LITTLE, spec.word + WORD_MODES);
+    rl_accel_kernel *kernel = NULL;
+    rl_status status = rl_accel_find_ready(self, "map", &spec, &kernel);
+    if (status)
+        return status;
+    if (!kernel && is_small(self, jobs, n_jobs) && rl_interpreter_takes(program)) {
+        for (int j = 0; j < n_jobs && !status; j++)
+            status = rl_interpreter_map(stream, program, jobs[j]);
+        return status;
+    }
+    if (!kernel && (status = rl_accel_find(self, "map", &spec, &kernel)))
+        return status;
+    for (int j = 0; j < room; j++) {
+        const rl_map_job *job = jobs[j < n_jobs ? j : 0];
+        for (int k = 0; k < real; k++) {
+            const rl_operand *operand = k < program->n_inputs ? &job->inputs[k] : &job->outputs[k - program->n_inputs];
+            uint32_t dtype =
+                k < program->n_inputs ? program->input_dtype[k] : program->output_dtype[k - program->n_inputs];
+            args[n_args++] = rl_accel_buffer_of(stream, operand);
+            offset[j * n + k] = rl_accel_offset(operand, dtype);
+        }
+        if (j < n_jobs) {
+            total[j] = 1;
+            for (int64_t d = 0; d < job->ndim; d++)
+                total[j] *= job->shape[d];
+            rl_source_slots(program, job->scalars, slot + j * (slots + 1));
+        }
+    }
+    int64_t width = (int64_t)self->traits.width;
+    if (dims) {
+        int64_t *stride = shape + dims, inner = layout->dims ? layout->shape[layout->dims - 1] : 1;
+        int skip = dims - layout->dims;
+        for (int d = 0; d < dims; d++) {
+            shape[d] = d < skip ? 1 : layout->shape[d - skip];
+            for (int k = 0; k < n; k++)
+                stride[k * dims + d] = d < skip ? 0 : layout->stride[k][d - skip];
+        }
+        items = total[0] = total[0] / inner * ((inner + width - 1) / width);
+    } else {
+        for (int j = 0; j < n_jobs; j++)
+            items = total[j] > items ? total[j] : items;
+        items = (items + width - 1) / width;
+    }
+    if (spec.word[WORD_BY_MEMORY]) {
+        rl_backend_buffer *buffer;
+        uint64_t at;
+        if ((status = self->driver->upload(stream, params, bytes, &buffer, &at)))
+            return status;
+        args[n_args++] = (rl_accel_arg){.buffer = buffer};
+        args[n_args++] = RL_ACCEL_VALUE(at);
+        return self->driver->launch(stream, kernel, "map", args, n_args,
+                                    rl_accel_groups(self, (uint64_t)items, program->n_insns * (uint64_t)width),
+                                    self->traits.group);
+    }
+    args[n_args++] = (rl_accel_arg){.value = params, .bytes = bytes};
+    return self->driver->launch(stream, kernel, "map", args, n_args,
+                                rl_accel_groups(self, (uint64_t)items, program->n_insns * (uint64_t)width),
+                                self->traits.group);
+}
+
+/* Whether flat layouts a and b are for one kernel. */
+static int alike(const rl_layout *a, const rl_layout *b) {
+    for (int k = 0; k < a->n; k++)
+        if (rl_layout_inner(a, k) != rl_layout_inner(b, k))
+            return 0;
+    return 1;
+}
+
+static int jobs_room(const rl_accel *self, const rl_program *program) {
+    int room = MOST_JOBS, real = real_operands(program);
+    while (room > 1 && (room * real > MOST_ARGS ||
+                        params_bytes(program, 0, room) + 8 * (size_t)(room * real) > self->traits.param_bytes))
+        room /= 2;
+    return room;
+}
+
+static int is_empty(const rl_map_job *job) {
+    for (int64_t d = 0; d < job->ndim; d++)
+        if (job->shape[d] == 0)
+            return 1;
+    return 0;
+}
+
+rl_status rl_accel_map(rl_backend_stream *stream, const rl_map_args *args) {
+    rl_accel *self = rl_accel_of(stream);
+    const rl_program *program = args->program;
+    int most = args->n_jobs > 1 ? jobs_room(self, program) : 1, held = 0;
+    const rl_map_job *jobs[MOST_JOBS];
+    rl_layout layout, first;
+    rl_status status = RL_OK;
+    for (uint32_t j = 0; j < args->n_jobs && !status; j++) {
+        const rl_map_job *job = &args->jobs[j];
+        if (is_empty(job))
+            continue;
+        lay_out(self, program, job, &layout);
+        int flat = is_flat(&layout);
+        if (held && (!flat || held == most || !alike(&layout, &first))) {
+            status = launch(stream, program, jobs, &first, held, held > 1 ? most : 1, 0);
+            held = 0;
+        }
+        if (!flat && !status) {
+            status = launch(stream, program, &job, &layout, 1, 1, round_dims(&layout));
+        } else if (flat) {
+            if (!held)
+                first = layout;
+            jobs[held++] = job;
+        }
+    }
+    if (held && !status)
+        status = launch(stream, program, jobs, &first, held, held > 1 ? most : 1, 0);
+    return status;
+}

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Primitive 2, reduce: kernels written for a pair of programs, their combiners and a class of layouts.
+ *
+ * The kept dimensions number the items, the reduced ones are walked by each. Two kinds of kernel differ in what the
+ * lanes of a vector are: neighbours along the last reduced dimension (LINES: a group an item, lanes and work-items are
+ * combined at the end), or along the last kept one (COLUMNS: a work-item a vector of items). Where items are few and
+ * long, each is cut into parts, whose combined values a second kernel combines in their order.
+ *
+ * The order of a sum depends on shape, strides and the kind of device, never on how many threads there are. A lane adds
+ * up at most BLOCK values before its sum goes into another, so errors grow with the logarithm of what is summed.
+ */
+#include <string.h>
+
+#include "generate.h"
+
+#define BLOCK 128
+#define MOST_PARTS 512
+#define MOST_PARAMS (4 * RL_MAX_INSNS + RL_LAYOUT_OPERANDS * (2 * RL_MAX_DIMS + 1) + 64)
+#define MOST_ARGS (RL_MAX_INPUTS + RL_MAX_OUTPUTS + 2 * RL_MAX_COMBINED + 2)
+
+typedef enum reduce_kind { KIND_LINES, KIND_COLUMNS, KIND_FINISH } reduce_kind;
+
+enum { WORD_KIND, WORD_KEPT, WORD_REDUCED, WORD_COMBINERS, WORD_PARTIAL, WORD_BY_MEMORY, WORD_MODES };
+
+/* Operands: inputs of the prologue, outputs of the epilogue, pseudo operands of the prologue, and for ARGMAX and ARGMIN
+ * the number within the reduced dimensions. */
+typedef struct reduction {
+    const rl_program *prologue, *epilogue;
+    int combined, has_number;
+    uint8_t combiner[RL_MAX_COMBINED];
+    int n, number; /* operands; which one is the number */
+    int pro_slots, epi_slots;
+} reduction;
+
+static int is_arg(unsigned combiner) {
+    return combiner == RL_COMBINE_ARGMAX || combiner == RL_COMBINE_ARGMIN;
+}
+
+static reduction describe(const rl_program *prologue, const rl_program *epilogue, const uint8_t *combiner) {
+    reduction self = {.prologue = prologue, .epilogue = epilogue, .combined = prologue->n_outputs};
+    for (int k = 0; k < self.combined; k++) {
+        self.combiner[k] = combiner[k];
+        self.has_number |= is_arg(combiner[k]);
+    }
+    self.number = prologue->n_inputs + epilogue->n_outputs + rl_generate_pseudo_count(prologue);
+    self.n = self.number + self.has_number;
+    self.pro_slots = rl_source_slots(prologue, NULL, NULL);
+    self.epi_slots = rl_source_slots(epilogue, NULL, NULL);
+    return self;
+}
+
+static reduction of_spec(const rl_accel_spec *spec) {
+    uint8_t combiner[RL_MAX_COMBINED];
+    for (int k = 0; k < RL_MAX_COMBINED; k++)
+        combiner[k] = (uint8_t)(spec->word[WORD_COMBINERS] >> 4 * k & 15);
+    return describe(spec->program[0], spec->program[1], combiner);
+}
+
+/* Source ------------------------------------------------------------------------------------------------------- */
+
+/* The scalar of combined value k, and its name in "rl_f32". */
+static const char *scalar_of(const reduction *self, int k) {
+    static const char *const names[] = {
+        [RL_REG_F32] = "float", [RL_REG_F64] = "double", [RL_REG_I32] = "int", [RL_REG_I64] = "long"};
+    return names[rl_source_reg_of(self->prologue->output_dtype[k])];
+}
+static const char *vector_of(const reduction *self, int k) {
+    return rl_source_register(rl_source_reg_of(self->prologue->output_dtype[k]));
+}
+
+static const char *identity_of(const reduction *self, int k) {
+    rl_reg reg = rl_source_reg_of(self->prologue->output_dtype[k]);
+    int is_float = reg == RL_REG_F32 || reg == RL_REG_F64;
+    switch (self->combiner[k]) {
+    case RL_COMBINE_SUM:
+        return "0";
+    case RL_COMBINE_PROD:
+        return "1";
+    case RL_COMBINE_MAX:
+    case RL_COMBINE_ARGMAX:
+        return is_float ? "-RL_INFINITY" : reg == RL_REG_I32 ? "(-2147483647 - 1)" : "(-9223372036854775807L - 1)";
+    default:
+        return is_float ? "RL_INFINITY" : reg == RL_REG_I32 ? "2147483647" : "9223372036854775807L";
+    }
+}
+
+#define NO_NUMBER "9223372036854775807L"
+
+/* acc = acc combined with v; for ARGMAX and ARGMIN also their numbers. `lanes` 1: names of vectors. */
+static void write_combine(rl_text_buffer *out, const reduction *self, int k, const char *acc, const char *v,
+                          int vectors) {
+    static const char *const insn[] = {
+        [RL_COMBINE_SUM] = "ADD", [RL_COMBINE_PROD] = "MUL", [RL_COMBINE_MAX] = "MAX", [RL_COMBINE_MIN] = "MIN"};
+    if (!is_arg(self->combiner[k])) {
+        rl_text_put(out, "%s%d = rl_i_%s(%s%d, %s%d);\n", acc, k, insn[self->combiner[k]], v, k, acc, k);
+        return;
+    }
+    const char *mask = vectors ? "rl_i32" : "int", *order = self->combiner[k] == RL_COMBINE_ARGMAX ? "GT" : "LT";
+    rl_reg reg = rl_source_reg_of(self->prologue->output_dtype[k]);
+    int is_float = reg == RL_REG_F32 || reg == RL_REG_F64;
+    rl_text_put(out, "{ %s before = rl_i_%s(%s%d, %s%d), same = rl_i_EQ(%s%d, %s%d);\n", mask, order, v, k, acc, k, v,
+                k, acc, k);
+    if (is_float)
+        rl_text_put(out,
+                    "const %s nan = rl_i_NE(%s%d, %s%d), held = rl_i_NE(%s%d, %s%d);\n"
+                    "before |= nan & ~held; same |= nan & held;\n",
+                    mask, v, k, v, k, acc, k, acc, k);
+    rl_text_put(
+        out,
+        "before |= same & rl_i_LT(%snumber%d, %snumber%d);\n"
+        "%s%d = rl_i_SELECT(before, %s%d, %s%d);\n%snumber%d = rl_i_SELECT(before, %snumber%d, %snumber%d); }\n",
+        v, k, acc, k, acc, k, v, k, acc, k, acc, k, v, k, acc, k);
+}
+
+/* Declares accumulators with the identity: "acc0", "accnumber0". */
+static void write_identities(rl_text_buffer *out, const reduction *self, const char *acc, int vectors) {
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "%s %s%d = (%s)(%s);\n", vectors ? vector_of(self, k) : scalar_of(self, k), acc, k,
+                    vectors ? vector_of(self, k) : scalar_of(self, k), identity_of(self, k));
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "%s %snumber%d = (%s)(" NO_NUMBER ");\n", vectors ? "rl_i64" : "long", acc, k,
+                        vectors ? "rl_i64" : "long");
+    }
+}
+
+/* Parameters: 8-byte numbers in this order. */
+static void write_params(rl_text_buffer *out, const reduction *self, int kept, int reduced) {
+    rl_text_put(out,
+                "typedef struct {\nrl_long items, parts, chunk, length, offset[%d], kept_shape[%d], shape[%d], "
+                "kept[%d][%d], stride[%d][%d], slot[%d], end_slot[%d];\n} RL_LOCAL(params);\n",
+                self->n, kept, reduced, self->n, kept, self->n, reduced, self->pro_slots + 1, self->epi_slots + 1);
+}
+static size_t params_count(const reduction *self, int kept, int reduced) {
+    return (size_t)(4 + self->n + kept + reduced + self->n * (kept + reduced) + self->pro_slots + 1 + self->epi_slots +
+                    1);
+}
+
+static void write_arguments(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
+    int kind = spec->word[WORD_KIND], partial = spec->word[WORD_PARTIAL];
+    rl_text_put_all(out, "RL_KERNEL(");
+    for (int k = 0; k < self->prologue->n_inputs && kind != KIND_FINISH; k++)
+        rl_text_put(out, "const RL_GLOBAL rl_T_%s *in%d, ", rl_source_dtype(self->prologue->input_dtype[k]), k);
+    for (int k = 0; k < self->epilogue->n_outputs && !partial; k++)
+        rl_text_put(out, "RL_GLOBAL rl_T_%s *out%d, ", rl_source_dtype(self->epilogue->output_dtype[k]), k);
+    for (int k = 0; k < self->combined && (partial || kind == KIND_FINISH); k++) {
+        rl_text_put(out, "RL_GLOBAL %s *part%d, ", scalar_of(self, k), k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "RL_GLOBAL long *partnumber%d, ", k);
+    }
+    rl_text_put_all(out, spec->word[WORD_BY_MEMORY] ? "const RL_GLOBAL char *params, rl_long params_at) {\n"
+                                                      "const RL_GLOBAL RL_LOCAL(params) *pp = (const RL_GLOBAL "
+                                                      "RL_LOCAL(params) *)(params + params_at);\n#define p (*pp)\n"
+                                                    : "RL_PARAMS(RL_LOCAL(params)) p) {\n");
+    if (kind == KIND_LINES) {
+        rl_text_put_all(out, "#if RL_GROUP > 1\n");
+        for (int k = 0; k < self->combined; k++) {
+            rl_text_put(out, "RL_SHARED %s shared%d[RL_GROUP];\n", scalar_of(self, k), k);
+            if (is_arg(self->combiner[k]))
+                rl_text_put(out, "RL_SHARED long sharednumber%d[RL_GROUP];\n", k);
+        }
+        rl_text_put_all(out, "#endif\n");
+    }
+}
+
+/* base[k] = offsets of `number` in the kept dimensions, all but the last `without` of them. */
+static void write_decode(rl_text_buffer *out, const char *to, const char *from, const char *number, const char *shape,
+                         const char *stride, int dims, int n) {
+    rl_text_put(out, "{ rl_ulong rest = (rl_ulong)(%s);\nfor (int k = 0; k < %d; k++)\n%s[k] = %s[k];\n", number, n, to,
+                from);
+    rl_text_put(out,
+                "for (int d = %d; d >= 0; d--) {\nconst rl_ulong next = d ? rest / (rl_ulong)%s[d] : 0;\n"
+                "const rl_long x = (rl_long)(d ? rest - next * (rl_ulong)%s[d] : rest);\n"
+                "for (int k = 0; k < %d; k++)\n%s[k] += x * %s[k][d];\nrest = next;\n} }\n",
+                dims - 1, shape, shape, n, to, stride);
+}
+
+static void write_values(rl_text_buffer *out, const reduction *self, const rl_walk *walk, int mask) {
+    int first = self->prologue->n_inputs + self->epilogue->n_outputs;
+    rl_generate_loads(out, self->prologue, "", walk);
+    rl_generate_pseudo(out, self->prologue, first, walk);
+    if (self->has_number)
+        rl_generate_number(out, "number", self->number, walk);
+    rl_source_program(out, self->prologue, "", "p.slot");
+    for (int k = 0; k < self->combined; k++) {
+        const char *type = vector_of(self, k);
+        rl_text_put(out, "%s w%d = rl_in_%s(rl_out_%s(v%d));\n", type, k,
+                    rl_source_dtype(self->prologue->output_dtype[k]), rl_source_dtype(self->prologue->output_dtype[k]),
+                    self->prologue->output_value[k]);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "rl_i64 wnumber%d = number;\n", k);
+    }
+    if (!mask)
+        return;
+    rl_text_put_all(out, "if (n < RL_WIDTH) {\nconst rl_i32 inside = rl_i_LT(rl_lanes(), (rl_i64)((long)n));\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "w%d = rl_i_SELECT(inside, w%d, (%s)(%s));\n", k, k, vector_of(self, k), identity_of(self, k));
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "wnumber%d = rl_i_SELECT(inside, wnumber%d, (rl_i64)(" NO_NUMBER "));\n", k, k);
+    }
+    rl_text_put_all(out, "}\n");
+}
+
+static void combine_all(rl_text_buffer *out, const reduction *self, const char *acc, const char *v, int vectors) {
+    for (int k = 0; k < self->combined; k++)
+        write_combine(out, self, k, acc, v, vectors);
+}
+
+/* The epilogue on acc0, ... (scalars, or vectors), and its stores; or the partial values' stores. */
+static void write_end(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec, const rl_walk *walk,
+                      int vectors, const char *place) {
+    for (int k = 0; k < self->combined; k++) {
+        const char *number = is_arg(self->combiner[k]) ? "number" : "";
+        if (spec->word[WORD_PARTIAL]) {
+            rl_text_put(out, vectors ? "rl_store(part%d + %s, n, acc%d);\n" : "part%d[%s] = acc%d;\n", k, place, k);
+            if (*number)
+                rl_text_put(out,
+                            vectors ? "rl_store(partnumber%d + %s, n, accnumber%d);\n"
+                                    : "partnumber%d[%s] = accnumber%d;\n",
+                            k, place, k);
+            continue;
+        }
+        if (*number) /* nothing to combine gives 0 */
+            rl_text_put(out,
+                        "const rl_i64 ex%d = rl_i_SELECT(rl_i_EQ((rl_i64)(accnumber%d), (rl_i64)(" NO_NUMBER
+                        ")), (rl_i64)(0L), (rl_i64)(accnumber%d));\n",
+                        k, k, k);
+        else
+            rl_text_put(out, "const %s ex%d = (%s)(acc%d);\n", vector_of(self, k), k, vector_of(self, k), k);
+    }
+    if (spec->word[WORD_PARTIAL])
+        return;
+    rl_source_program(out, self->epilogue, "e", "p.end_slot");
+    rl_generate_stores(out, self->epilogue, "e", self->prologue->n_inputs, walk);
+}
+
+static void write_lines(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
+    int kept = spec->word[WORD_KEPT], reduced = spec->word[WORD_REDUCED];
+    static const int32_t single[RL_MODE_WORDS] = {0};
+    rl_walk walk = {.modes = spec->word + WORD_MODES, .at = "at", .column = "j", .stride = "p.stride", .dims = reduced};
+    rl_walk end = {.modes = single, .at = "base", .column = "0", .stride = "p.kept", .dims = kept};
+    rl_text_put(out,
+                "const rl_long inner = p.shape[%d];\nrl_long base[%d], at[%d];\n"
+                "RL_FOR_GROUPS(t, p.items * p.parts) {\nconst rl_long item = t / p.parts, part = t - item * p.parts;\n",
+                reduced - 1, self->n, self->n);
+    write_decode(out, "base", "p.offset", "item", "p.kept_shape", "p.kept", kept, self->n);
+    write_identities(out, self, "sum", 1);
+    rl_text_put_all(out, "const rl_long begin = part * p.chunk, end = rl_least(begin + p.chunk, p.length);\n"
+                         "for (rl_long position = begin; position < end;) {\n"
+                         "const rl_long row = position / inner, first = position - row * inner;\n"
+                         "const rl_long stop = rl_least(inner, first + (end - position));\n");
+    write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
+    rl_text_put(out, "for (rl_long from = first; from < stop; from += %d * RL_GROUP * RL_WIDTH) {\n", BLOCK);
+    write_identities(out, self, "acc", 1);
+    rl_text_put(out,
+                "const rl_long to = rl_least(stop, from + %d * RL_GROUP * RL_WIDTH);\n"
+                "for (rl_long j = from + RL_ITEM * RL_WIDTH; j < to; j += RL_GROUP * RL_WIDTH) {\n"
+                "const int n = (int)rl_least(to - j, RL_WIDTH);\n",
+                BLOCK);
+    write_values(out, self, &walk, 1);
+    combine_all(out, self, "acc", "w", 1);
+    rl_text_put_all(out, "}\n");
+    combine_all(out, self, "sum", "acc", 1);
+    rl_text_put_all(out, "}\nposition += stop - first;\n}\n");
+    /* Lanes, then work-items. */
+    write_identities(out, self, "acc", 0);
+    rl_text_put_all(out, "{\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "%s lanes%d[RL_WIDTH];\nRL_WIDE(vstore, RL_WIDTH)(sum%d, 0, lanes%d);\n", scalar_of(self, k),
+                    k, k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out,
+                        "long lanesnumber%d[RL_WIDTH];\nRL_WIDE(vstore, RL_WIDTH)(sumnumber%d, 0, lanesnumber%d);\n", k,
+                        k, k);
+    }
+    rl_text_put_all(out, "for (int l = 0; l < RL_WIDTH; l++) {\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "const %s lane%d = lanes%d[l];\n", scalar_of(self, k), k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "const long lanenumber%d = lanesnumber%d[l];\n", k, k);
+    }
+    combine_all(out, self, "acc", "lane", 0);
+    rl_text_put_all(out, "}\n}\n#if RL_GROUP > 1\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "shared%d[RL_ITEM] = acc%d;\n", k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "sharednumber%d[RL_ITEM] = accnumber%d;\n", k, k);
+    }
+    rl_text_put_all(out,
+                    "RL_BARRIER();\nfor (int step = RL_GROUP / 2; step > 0; step /= 2) {\nif (RL_ITEM < step) {\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "const %s lane%d = shared%d[RL_ITEM + step];\n", scalar_of(self, k), k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "const long lanenumber%d = sharednumber%d[RL_ITEM + step];\n", k, k);
+    }
+    combine_all(out, self, "acc", "lane", 0);
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "shared%d[RL_ITEM] = acc%d;\n", k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "sharednumber%d[RL_ITEM] = accnumber%d;\n", k, k);
+    }
+    rl_text_put_all(out, "}\nRL_BARRIER();\n}\n#endif\nif (RL_ITEM == 0) {\n");
+    write_end(out, self, spec, &end, 0, "part * p.items + item");
+    rl_text_put_all(out, "}\nRL_BARRIER();\n}\n");
+}
+
+static void write_columns(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
+    int kept = spec->word[WORD_KEPT], reduced = spec->word[WORD_REDUCED];
+    rl_walk walk = {.modes = spec->word + WORD_MODES, .at = "at", .column = "j", .stride = "p.kept", .dims = kept};
+    rl_walk end = walk;
+    end.at = "base";
+    rl_text_put(out,
+                "const rl_long inner = p.kept_shape[%d], vectors = (inner + RL_WIDTH - 1) / RL_WIDTH;\n"
+                "const rl_long length = p.shape[%d], all = p.items / inner * vectors;\nrl_long base[%d], at[%d];\n"
+                "RL_FOR_ITEMS(t, all * p.parts, 1) {\nconst rl_long part = t / all, item = t - part * all;\n"
+                "const rl_long line = item / vectors, j = (item - line * vectors) * RL_WIDTH;\n"
+                "const int n = (int)rl_least(inner - j, RL_WIDTH);\n",
+                kept - 1, reduced - 1, self->n, self->n);
+    write_decode(out, "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
+    write_identities(out, self, "sum", 1);
+    rl_text_put_all(out, "const rl_long begin = part * p.chunk, end = rl_least(begin + p.chunk, p.length);\n"
+                         "for (rl_long position = begin; position < end;) {\n"
+                         "const rl_long row = position / length, first = position - row * length;\n");
+    rl_text_put(out, "const rl_long stop = rl_least(length, first + rl_least(end - position, %d));\n", BLOCK);
+    write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
+    rl_text_put(out, "for (int k = 0; k < %d; k++)\nat[k] += first * p.stride[k][%d];\n", self->n, reduced - 1);
+    write_identities(out, self, "acc", 1);
+    rl_text_put_all(out, "for (rl_long q = first; q < stop; q++) {\n");
+    write_values(out, self, &walk, 0);
+    combine_all(out, self, "acc", "w", 1);
+    rl_text_put(out, "for (int k = 0; k < %d; k++)\nat[k] += p.stride[k][%d];\n}\n", self->n, reduced - 1);
+    combine_all(out, self, "sum", "acc", 1);
+    rl_text_put_all(out, "position += stop - first;\n}\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "const %s acc%d = sum%d;\n", vector_of(self, k), k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "const rl_i64 accnumber%d = sumnumber%d;\n", k, k);
+    }
+    write_end(out, self, spec, &end, 1, "part * p.items + line * inner + j");
+    rl_text_put_all(out, "}\n");
+}
+
+static void write_finish(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
+    int kept = spec->word[WORD_KEPT];
+    static const int32_t single[RL_MODE_WORDS] = {0};
+    rl_walk end = {.modes = single, .at = "base", .column = "0", .stride = "p.kept", .dims = kept};
+    rl_text_put(out, "rl_long base[%d];\nRL_FOR_ITEMS(item, p.items, 1) {\n", self->n);
+    write_decode(out, "base", "p.offset", "item", "p.kept_shape", "p.kept", kept, self->n);
+    write_identities(out, self, "acc", 0);
+    rl_text_put_all(out, "for (rl_long part = 0; part < p.parts; part++) {\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "const %s lane%d = part%d[part * p.items + item];\n", scalar_of(self, k), k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "const long lanenumber%d = partnumber%d[part * p.items + item];\n", k, k);
+    }
+    combine_all(out, self, "acc", "lane", 0);
+    rl_text_put_all(out, "}\n");
+    write_end(out, self, spec, &end, 0, "0");
+    rl_text_put_all(out, "}\n");
+}
+
+static void write_reduce(rl_text_buffer *out, const rl_accel *accel, const rl_accel_spec *spec) {
+    static void (*const writers[])(rl_text_buffer *, const reduction *, const rl_accel_spec *) = {
+        [KIND_LINES] = write_lines, [KIND_COLUMNS] = write_columns, [KIND_FINISH] = write_finish};
+    reduction self = of_spec(spec);
+    (void)accel;
+    write_params(out, &self, spec->word[WORD_KEPT], spec->word[WORD_REDUCED]);
+    write_arguments(out, &self, spec);
+    writers[spec->word[WORD_KIND]](out, &self, spec);
+    rl_text_put(out, "}\n%s", spec->word[WORD_BY_MEMORY] ? "#undef p\n" : "");
+}
+
+static const rl_accel_family reduce_family = {.name = "reduce", .write = write_reduce};
+static const rl_accel_family random_reduce_family = {.name = "reduce", .write = write_reduce, .random = 1};
+
+/* Launch ------------------------------------------------------------------------------------------------------- */
+
+typedef struct plan {
+    reduction what;
+    rl_layout kept, reduced;
+    reduce_kind kind;
+    int64_t items, length, parts, chunk;
+    int kept_dims, reduced_dims; /* rounded up */
+    int is_little;
+} plan;
+
+static void lay_out(const rl_reduce_args *args, plan *out) {
+    const rl_program *prologue = args->prologue;
+    rl_layout *layout = &out->kept;
+    rl_layout_init(layout, args->ndim, args->shape);
+    for (int k = 0; k < prologue->n_inputs; k++)
+        rl_layout_add(layout, args->inputs[k].stride, 0);
+    for (int k = 0; k < args->epilogue->n_outputs; k++)
+        rl_layout_add(layout, args->outputs[k].stride, args->reduced);
+    rl_generate_add_pseudo(layout, prologue);
+    if (out->what.has_number)
+        rl_layout_add_number(layout, args->reduced);
+    rl_layout_split(layout, args->reduced, &out->reduced);
+    out->items = rl_layout_total(&out->kept);
+    out->length = rl_layout_total(&out->reduced);
+    rl_layout_merge(&out->kept);
+    rl_layout_merge(&out->reduced);
+}
+
+/* Whether the inputs are walked by 0 or 1 along the last dimension, one of them by 1. */
+static int is_contiguous(const rl_layout *layout, int n_inputs) {
+    int any = 0;
+    for (int k = 0; k < n_inputs; k++) {
+        int stride = rl_layout_inner(layout, k);
+        if (stride == 2)
+            return 0;
+        any |= stride;
+    }
+    return any;
+}
+
+static int64_t last_size(const rl_layout *layout) {
+    return layout->dims ? layout->shape[layout->dims - 1] : 1;
+}
+
+/* Makes a dimension last along which the inputs are contiguous, if there is one that is long enough. */
+static void turn(rl_layout *layout, int n_inputs, int64_t width) {
+    if (is_contiguous(layout, n_inputs) && last_size(layout) >= width / 2)
+        return;
+    for (int d = layout->dims - 2; d >= 0; d--) {
+        rl_layout turned = *layout;
+        rl_layout_rotate(&turned, d);
+        if (is_contiguous(&turned, n_inputs) && last_size(&turned) >= width / 2) {
+            *layout = turned;
+            return;
+        }
+    }
+    rl_layout_lengthen(layout, width);
+}
+
+static void choose(const rl_accel *self, plan *out) {
+    int64_t width = self->traits.width;
+    int n_inputs = out->what.prologue->n_inputs;
+    turn(&out->kept, n_inputs, width);
+    turn(&out->reduced, n_inputs, width);
+    int64_t line = last_size(&out->reduced), column = last_size(&out->kept);
+    out->is_little = out->items * (out->length ? out->length : 1) <= RL_GENERATE_LITTLE;
+    if (out->is_little || (is_contiguous(&out->reduced, n_inputs) && line >= width / 2))
+        out->kind = KIND_LINES;
+    else if (is_contiguous(&out->kept, n_inputs) && column >= width / 2)
+        out->kind = KIND_COLUMNS;
+    else
+        out->kind = line >= column ? KIND_LINES : KIND_COLUMNS;
+    int64_t vector = out->kind == KIND_LINES ? 1 : width, work = out->kind == KIND_LINES ? self->traits.group : 1;
+    int64_t pieces = (out->items + vector - 1) / vector,
+            wanted = self->traits.group > 1 ? 1024 * self->traits.group : 64;
+    int64_t parts = (wanted + pieces * work - 1) / (pieces * work), most = out->length / (4096 / vector * work);
+    parts = parts > most ? most : parts;
+    out->parts = parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
+    out->chunk = (out->length + out->parts - 1) / out->parts;
+    out->chunk = (out->chunk + width - 1) / width * width;
+    if (out->chunk < 1)
+        out->chunk = 1;
+    out->parts = out->length ? (out->length + out->chunk - 1) / out->chunk : 1;
+}
+
+static int round_dims(int dims, int is_little) {
+    static const int8_t up[RL_MAX_DIMS + 1] = {1, 1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 12, 12};
+    return !is_little ? up[dims] : dims <= 3 ? 3 : 12;
+}
+
+static int64_t *put_layout(const rl_layout *layout, int dims, int64_t *shape, int64_t *stride) {
+    int skip = dims - layout->dims;
+    for (int d = 0; d < dims; d++) {
+        shape[d] = d < skip ? 1 : layout->shape[d - skip];
+        for (int k = 0; k < layout->n; k++)
+            stride[k * dims + d] = d < skip ? 0 : layout->stride[k][d - skip];
+    }
+    return stride + layout->n * dims;
+}
+
+static size_t fill_params(const rl_reduce_args *args, const plan *how, int64_t *params) {
+    const reduction *what = &how->what;
+    int kept = how->kept_dims, reduced = how->reduced_dims;
+    int64_t *offset = params + 4, *kept_shape = offset + what->n, *shape = kept_shape + kept;
+    params[0] = how->items;
+    params[1] = how->parts;
+    params[2] = how->chunk;
+    params[3] = how->length;
+    for (int k = 0; k < what->prologue->n_inputs; k++)
+        offset[k] = rl_accel_offset(&args->inputs[k], what->prologue->input_dtype[k]);
+    for (int k = 0; k < what->epilogue->n_outputs; k++)
+        offset[what->prologue->n_inputs + k] = rl_accel_offset(&args->outputs[k], what->epilogue->output_dtype[k]);
+    int64_t *slots =
+        put_layout(&how->reduced, reduced, shape, put_layout(&how->kept, kept, kept_shape, shape + reduced));
+    rl_source_slots(what->prologue, args->scalars, slots);
+    rl_source_slots(what->epilogue, args->epilogue_scalars, slots + what->pro_slots + 1);
+    return 8 * params_count(what, kept, reduced);
+}
+
+/* The buffers of a stage, and the parameters. */
+static rl_status run(rl_backend_stream *stream, const rl_reduce_args *args, const plan *how, reduce_kind kind,
+                     int partial, rl_backend_buffer *const *parts) {
+    rl_accel *self = rl_accel_of(stream);
+    const reduction *what = &how->what;
+    int64_t params[MOST_PARAMS] = {0};
+    rl_accel_arg call[MOST_ARGS];
+    unsigned n = 0;
+    rl_accel_spec spec = {.family = what->prologue->flags & RL_PROGRAM_RANDOM ? &random_reduce_family : &reduce_family,
+                          .program = {what->prologue, what->epilogue}};
+    spec.word[WORD_KIND] = kind;
+    spec.word[WORD_KEPT] = how->kept_dims;
+    spec.word[WORD_REDUCED] = how->reduced_dims;
+    spec.word[WORD_PARTIAL] = partial;
+    for (int k = 0; k < what->combined; k++)
+        spec.word[WORD_COMBINERS] |= what->combiner[k] << 4 * k;
+    if (kind != KIND_FINISH)
+        rl_generate_modes(kind == KIND_LINES ? &how->reduced : &how->kept, how->is_little, spec.word + WORD_MODES);
+    for (int k = 0; k < what->prologue->n_inputs && kind != KIND_FINISH; k++)
+        call[n++] = rl_accel_buffer_of(stream, &args->inputs[k]);
+    for (int k = 0; k < what->epilogue->n_outputs && !partial; k++)
+        call[n++] = rl_accel_buffer_of(stream, &args->outputs[k]);
+    for (int k = 0; k < what->combined && (partial || kind == KIND_FINISH); k++) {
+        call[n++] = (rl_accel_arg){.buffer = parts[2 * k]};
+        if (is_arg(what->combiner[k]))
+            call[n++] = (rl_accel_arg){.buffer = parts[2 * k + 1]};
+    }
+    size_t bytes = fill_params(args, how, params);
+    rl_backend_buffer *buffer;
+    uint64_t at;
+    spec.word[WORD_BY_MEMORY] = bytes + 8 * n > self->traits.param_bytes;
+    if (spec.word[WORD_BY_MEMORY]) {
+        rl_status status = self->driver->upload(stream, params, bytes, &buffer, &at);
+        if (status)
+            return status;
+        call[n++] = (rl_accel_arg){.buffer = buffer};
+        call[n++] = RL_ACCEL_VALUE(at);
+    } else {
+        call[n++] = (rl_accel_arg){.value = params, .bytes = bytes};
+    }
+    uint64_t width = self->traits.width, cost = (uint64_t)how->chunk * what->prologue->n_insns, items;
+    if (kind == KIND_LINES) { /* a group an item */
+        items = (uint64_t)(how->items * how->parts);
+        uint64_t groups = rl_accel_groups(self, items * self->traits.group, cost / width + 8);
+        return rl_accel_run(stream, "reduce", &spec, call, n, groups);
+    }
+    items = kind == KIND_FINISH ? (uint64_t)how->items
+                                : (uint64_t)how->parts * (uint64_t)(how->items / last_size(&how->kept)) *
+                                      (((uint64_t)last_size(&how->kept) + width - 1) / width);
+    return rl_accel_run(stream, "reduce", &spec, call, n,
+                        rl_accel_groups(self, items, kind == KIND_FINISH ? 64 : cost));
+}
+
+rl_status rl_accel_reduce(rl_backend_stream *stream, const rl_reduce_args *args) {
+    rl_accel *self = rl_accel_of(stream);
+    rl_backend_buffer *parts[2 * RL_MAX_COMBINED] = {0};
+    plan laid = {.what = describe(args->prologue, args->epilogue, args->combiner)};
+    rl_status status = RL_OK;
+    lay_out(args, &laid);
+    if (laid.items == 0)
+        return RL_OK;
+    choose(self, &laid);
+    laid.kept_dims = round_dims(laid.kept.dims, laid.is_little);
+    laid.reduced_dims = round_dims(laid.reduced.dims, laid.is_little);
+    if (laid.parts == 1)
+        return run(stream, args, &laid, laid.kind, 0, parts);
+    for (unsigned k = 0; k < (unsigned)laid.what.combined && !status; k++) {
+        uint64_t bytes = (uint64_t)(laid.items * laid.parts) * 8;
+        status = self->driver->scratch(stream, 2 * k, bytes, &parts[2 * k]);
+        if (!status && is_arg(laid.what.combiner[k]))
+            status = self->driver->scratch(stream, 2 * k + 1, bytes, &parts[2 * k + 1]);
+    }
+    if (!status)
+        status = run(stream, args, &laid, laid.kind, 1, parts);
+    if (!status)
+        status = run(stream, args, &laid, KIND_FINISH, 0, parts);
+    return status;
+}
