@@ -52,6 +52,16 @@ mkdir "$bad/open"
 cp "$sim" "$bad/open"
 chmod 777 "$bad/open"
 candidate open 'writ(able|e)'
+# What SECURITY.md lets pass: what a group may write, and folders where nobody replaces another's file.
+mkdir "$bad/group" "$bad/sticky"
+cp "$sim" "$bad/group"
+cp "$sim" "$bad/sticky"
+chmod 664 "$bad/group/rushlight_backend_sim.so"
+chmod 775 "$bad/group"
+chmod 1777 "$bad/sticky"
+for folder in group sticky; do
+    RUSHLIGHT_BACKEND_PATH=$bad/$folder expect 0 'sim:0 +usable' "$rushlight" devices
+done
 mkdir "$bad/twins"
 cp "$sim" "$bad/twins/rushlight_backend_a.so"
 cp "$sim" "$bad/twins/rushlight_backend_b.so"
