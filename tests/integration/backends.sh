@@ -92,7 +92,9 @@ plugin dependency 'librushlight_test_missing.so'
 plugin undefined 'undefined symbol: rushlight_test_undefined'
 for name in shorter longer shorter_info longer_info longer_args no_texts; do works $name; done
 expect 0 '^longer_args conforms' "$rushlight" check --abi-only "$plugins/rushlight_backend_longer_args.so"
-expect 0 '^shorter conforms' "$rushlight" check --abi-only "$plugins/rushlight_backend_shorter.so"
+for name in shorter shorter_info longer_info; do
+    expect 0 "^$name conforms" "$rushlight" check --abi-only "$plugins/rushlight_backend_$name.so"
+done
 
 # Variables that make no sense: a warning at most.
 unset RUSHLIGHT_BACKEND_PATH
