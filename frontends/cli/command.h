@@ -61,6 +61,18 @@ void progress_show(progress *self, int64_t done, const char *detail);
 void progress_end(progress *self);
 double seconds_now(void); /* of a clock that never steps */
 
+/* Pace (pace.c): at most PACE_STEPS steps of a training are under way on the device.
+ * ------------------------------------------------------------------------------------------ */
+
+enum { PACE_STEPS = 2 };
+typedef struct pace {
+    rl_event *events[PACE_STEPS]; /* each behind one of the last steps; of the scope in which it was started */
+    int64_t steps;
+} pace;
+rl_status pace_start(pace *self, rl_device *device);
+/* After a step was issued: waits for the one PACE_STEPS before it. */
+rl_status pace_step(pace *self);
+
 /* Ctrl-C: true once it was pressed; a second one ends the program at once. */
 void catch_interrupt(void);
 bool interrupted(void);

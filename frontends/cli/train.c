@@ -114,16 +114,18 @@ static rl_status train_epoch(training *self, int64_t epoch) {
     int64_t batches = rl_loader_batches(self->train), done = 0;
     double started = seconds_now();
     progress bar;
+    pace steps;
     char label[64], detail[64];
     rl_tensor *x, *y;
     RL_SCOPE();
+    pace_start(&steps, self->device);
     rl_tensor *loss_sum = rl_zeros(RL_NO_DIMS, .device = self->device);
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)epoch + 1, (long long)self->options->epochs);
     progress_start(&bar, label, batches);
     while (!out_of_time(self) && rl_loader_next2(self->train, &x, &y)) {
         int64_t images = rl_tensor_size(y, 0);
         rl_optimizer_set_lr(self->optimizer, rate_at(self, epoch, done, batches));
-        if (train_batch(self, x, y, loss_sum))
+        if (train_batch(self, x, y, loss_sum) || pace_step(&steps))
             break;
         self->result->images += images;
         done++;

@@ -64,6 +64,12 @@ status=$?
 [ $status = 130 ] || fail "Ctrl-C gives status $status: $(cat "$root/stopped.log")"
 expect 0 'epoch 1' "$rushlight" train fashion-mnist --data "$data" --epochs 1 --device ref --load "$root/stopped.safetensors"
 
+# The host runs a step or two ahead of a device that works later, not an epoch: within the first one it waits for each
+# step, so that it is there, long before the epoch's end, that the 40th time of waiting fails.
+RUSHLIGHT_SIM_FAIL=sync:40 "$rushlight" train fashion-mnist --data "$data" --batch 10 --epochs 20 --device sim \
+    >"$root/ahead.log" 2>&1 && fail "the 40th synchronization, which fails, is not noticed"
+grep -q '^epoch' "$root/ahead.log" && fail "nothing waits for the device within an epoch: $(cat "$root/ahead.log")"
+
 # The same for programs: what was trained and where it was saved is in the JSON, and said on stderr.
 rm -f "$root"/stopped.*
 "$rushlight" train fashion-mnist --data "$data" --epochs 100000 --device ref --save "$root/stopped.safetensors" --json \
