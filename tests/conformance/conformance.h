@@ -88,6 +88,10 @@ void close_suite(suite *self);
 /* Sections that go through the runtime (runtime.c), which loads the plugin anew. */
 void check_runtime(suite *self, const char *path, const char *name);
 
+/* Training in lockstep with ref (lockstep.c), in each dtype. */
+struct rl_device;
+void check_lockstep(suite *self, struct rl_device *device, struct rl_device *ref);
+
 /* All of it: prints what fails, the table and the score. Returns the number of failed checks; -1 where the plugin could
  * not be loaded (the sentence was printed). */
 typedef struct conformance_options {
