@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "lockstep.h"
 #include "rushlight/rushlight.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
@@ -61,6 +62,18 @@ void progress_show(progress *self, int64_t done, const char *detail);
 void progress_end(progress *self);
 double seconds_now(void); /* of a clock that never steps */
 
+/* Pace (pace.c): at most PACE_STEPS steps of a training are under way on the device.
+ * ------------------------------------------------------------------------------------------ */
+
+enum { PACE_STEPS = 2 };
+typedef struct pace {
+    rl_event *events[PACE_STEPS]; /* each behind one of the last steps; of the scope in which it was started */
+    int64_t steps;
+} pace;
+rl_status pace_start(pace *self, rl_device *device);
+/* After a step was issued: waits for the one PACE_STEPS before it. */
+rl_status pace_step(pace *self);
+
 /* Ctrl-C: true once it was pressed; a second one ends the program at once. */
 void catch_interrupt(void);
 bool interrupted(void);
@@ -77,7 +90,8 @@ typedef struct train_options {
     const char *task, *model, *data, *device, *save, *load;
     int64_t epochs, batch, seed;
     double lr;
-    double seconds; /* time to train at most, 0: no limit */
+    double seconds;      /* time to train at most, 0: no limit */
+    double test_seconds; /* for the test set at most: the accuracy is then that of its first part; 0: no limit */
     bool json, quiet;
 } train_options;
 
@@ -86,6 +100,8 @@ typedef struct train_result {
     int64_t epoch_images;  /* of the training set */
     double seconds;        /* of training alone */
     double loss, accuracy; /* mean of the last epoch; of the test set, after it; NaN where there was none */
+    int64_t tested;        /* images of the test set that the accuracy is of */
+    int64_t test_images;   /* of the test set */
     bool interrupted;
 } train_result;
 
@@ -101,21 +117,34 @@ const char *data_folder(const train_options *options);
 rl_module *model_new(const char *name);
 bool model_known(const char *name);
 const char *model_names(void); /* for sentences */
+/* Whether plain loops get through some steps of it within a minute. */
+bool model_small(const char *name);
 /* As an optimizer's option: 0 is meant. */
 static inline double rate_option(double lr) {
     return lr == 0.0 ? (double)RL_ZERO : lr;
 }
 rl_status train(const train_options *options, rl_device *device, train_result *out_result);
 
-/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state; ref computes
- * no more than these steps.
+/* Lockstep (lockstep.c): how far one step on a device is from the same step on ref, from the same state, in each of
+ * the dtypes of lockstep_bounds (tests/conformance); ref computes no more than these steps.
  * ------------------------------ */
 
+typedef struct lockstep_options {
+    int points, every; /* steps that are compared: 0, every, 2 every ... */
+    uint32_t dtypes;   /* bit i: in the dtype of lockstep_bounds[i] */
+    double seconds;    /* the step after that long is the last one, and compared; 0: no limit */
+} lockstep_options;
+
+typedef struct lockstep_distance {
+    int points;            /* that were compared; 0: not asked for, or the device does not take the dtype */
+    double loss, gradient; /* the largest relative difference of the loss; of the gradients, in norm */
+} lockstep_distance;
+
 typedef struct lockstep_result {
-    int points;
-    double loss, gradient; /* the largest relative difference of the loss; of a gradient, in norm */
-    char failure[160];     /* what went wrong where the library holds no error; "" otherwise */
+    lockstep_distance apart[LOCKSTEP_DTYPES];
+    char failure[160]; /* what went wrong where the library holds no error; "" otherwise */
 } lockstep_result;
-rl_status lockstep(const train_options *options, rl_device *device, int points, int every, lockstep_result *out_result);
+rl_status lockstep(const train_options *options, rl_device *device, const lockstep_options *how,
+                   lockstep_result *out_result);
 
 #endif

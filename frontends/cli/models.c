@@ -61,14 +61,22 @@ static rl_module *resnet18_new(void) {
 static const struct model {
     const char *name;
     rl_module *(*make)(void);
-} models[] = {{"mlp", mlp_new}, {"cnn", cnn_new}, {"resnet18", resnet18_new}};
+    bool small;
+} models[] = {{"mlp", mlp_new, true}, {"cnn", cnn_new, true}, {"resnet18", resnet18_new, false}};
 #define N_MODELS ((int)(sizeof models / sizeof models[0]))
 
-bool model_known(const char *name) {
+static const struct model *find(const char *name) {
     for (int i = 0; i < N_MODELS; i++)
         if (!strcmp(models[i].name, name))
-            return true;
-    return false;
+            return &models[i];
+    return NULL;
+}
+
+bool model_known(const char *name) {
+    return find(name) != NULL;
+}
+bool model_small(const char *name) {
+    return find(name) && find(name)->small;
 }
 
 const char *model_names(void) {
@@ -77,10 +85,7 @@ const char *model_names(void) {
 
 /* Convolutions compute with channels innermost; their weights are laid out so, and results follow. */
 rl_module *model_new(const char *name) {
-    for (int i = 0; i < N_MODELS; i++)
-        if (!strcmp(models[i].name, name)) {
-            rl_module *made = models[i].make();
-            return rl_module_to_memory_format(made, "channels_last") == RL_OK ? made : NULL;
-        }
-    return NULL;
+    const struct model *model = find(name);
+    rl_module *made = model ? model->make() : NULL;
+    return made && rl_module_to_memory_format(made, "channels_last") == RL_OK ? made : NULL;
 }

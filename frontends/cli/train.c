@@ -70,6 +70,7 @@ double images_per_second(const train_result *self) {
 
 static double accuracy(training *self) {
     int64_t right = 0, seen = 0;
+    double started = seconds_now(), most = self->options->test_seconds;
     rl_tensor *x, *y;
     RL_NO_GRAD();
     rl_module_train(self->net, false);
@@ -78,10 +79,12 @@ static double accuracy(training *self) {
         rl_tensor *hit = rl_eq(rl_argmax(rl_module_forward(self->net, x), .dim = 1), y);
         right += rl_item_int(rl_sum(hit));
         seen += rl_tensor_size(y, 0);
-        if (interrupted())
+        if (interrupted() || (most > 0.0 && seconds_now() - started > most))
             break;
     }
+    rl_loader_set_epoch(self->test, 0); /* from its first batch the next time */
     rl_module_train(self->net, true);
+    self->result->tested = seen;
     return seen && !interrupted() ? (double)right / (double)seen : (double)NAN;
 }
 
@@ -114,16 +117,18 @@ static rl_status train_epoch(training *self, int64_t epoch) {
     int64_t batches = rl_loader_batches(self->train), done = 0;
     double started = seconds_now();
     progress bar;
+    pace steps;
     char label[64], detail[64];
     rl_tensor *x, *y;
     RL_SCOPE();
+    pace_start(&steps, self->device);
     rl_tensor *loss_sum = rl_zeros(RL_NO_DIMS, .device = self->device);
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)epoch + 1, (long long)self->options->epochs);
     progress_start(&bar, label, batches);
     while (!out_of_time(self) && rl_loader_next2(self->train, &x, &y)) {
         int64_t images = rl_tensor_size(y, 0);
         rl_optimizer_set_lr(self->optimizer, rate_at(self, epoch, done, batches));
-        if (train_batch(self, x, y, loss_sum))
+        if (train_batch(self, x, y, loss_sum) || pace_step(&steps))
             break;
         self->result->images += images;
         done++;
@@ -173,7 +178,9 @@ rl_status train(const train_options *options, rl_device *device, train_result *o
     out_result->epoch_images = rl_dataset_size(images);
     self.train = rl_loader_new(images, .batch_size = options->batch, .shuffle = true,
                                .seed = (uint64_t)options->seed + 1, .device = device);
-    self.test = rl_loader_new(rl_dataset_mnist(folder, false), .batch_size = TEST_BATCH, .device = device);
+    rl_dataset *test_images = rl_dataset_mnist(folder, false);
+    out_result->test_images = rl_dataset_size(test_images);
+    self.test = rl_loader_new(test_images, .batch_size = TEST_BATCH, .device = device);
     if (!rl_failed() && options->load)
         load_all(options->load, self.net, self.optimizer);
     if (options->save)

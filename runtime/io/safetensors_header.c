@@ -58,8 +58,8 @@ static rl_status bad(const rl_safetensors *self, rl_status status, const char *n
 }
 
 /* What the parser lets pass though it is no JSON, or does not show: control characters and U+0000 in strings, which
- * would end a name early, and within lists numbers that are not written as plain whole ones. NULL where there is none.
- */
+ * would end a name early, control characters between them, which it takes for blanks, and within lists numbers that are
+ * not written as plain whole ones. NULL where there is none. */
 static const char *find_oddity(const char *header, size_t length, size_t *out_at) {
     int lists = 0;
     bool within = false; /* a string */
@@ -71,11 +71,13 @@ static const char *find_oddity(const char *header, size_t length, size_t *out_at
             i++;
         } else if (within && (unsigned char)c < 32) {
             return "a text in its header holds a control character";
+        } else if ((unsigned char)c < 32 && c != '\t' && c != '\n' && c != '\r') {
+            return "its header holds a control character between its texts";
         } else if (c == '"') {
             within = !within;
-        } else if (!within && strchr("[]", c) && c) {
+        } else if (!within && strchr("[]", c)) {
             lists += c == '[' ? 1 : -1;
-        } else if (!within && lists > 0 && strchr("+-.0123456789", c) && c) {
+        } else if (!within && lists > 0 && strchr("+-.0123456789", c)) {
             size_t digits = strspn(header + i, "0123456789");
             if (digits == 0 || (digits > 1 && c == '0') || strchr("+-.eE", header[i + digits]))
                 return "a size or offset in its header is not written as a whole number";

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "optim/gradients.h"
 
+#include "base/memory.h"
 #include "ops/call.h"
 #include "optim/rules.h"
 #include "rushlight/autograd.h"
 #include "rushlight/ops.h"
-
-enum { TASKS = 64 }; /* jobs of one map call at most */
 
 const rl_program *gradients_times_factor(rl_dtype grad_dtype, rl_dtype factor_dtype) {
     rl_builder builder, *b = &builder;
@@ -21,10 +20,19 @@ static bool alike(const rl_tensor *a, const rl_tensor *b) {
     return a->dtype == b->dtype && a->storage->device == b->storage->device;
 }
 
-/* All gradients from `first` on that are like it, TASKS at a time. */
-static rl_status change_alike(const gradient_work *work, rl_tensor *const *gradients, int64_t first, int64_t count) {
-    rl_tensor *inputs[TASKS][2], *outputs[TASKS][1], *like = gradients[first], *factor = work->factor;
-    rl_map_task tasks[TASKS];
+typedef struct gradient_job { /* what a gradient's job of a map call points to */
+    rl_tensor *inputs[2], *outputs[1];
+} gradient_job;
+
+typedef struct gradient_room { /* for as many as there are gradients */
+    gradient_job *jobs;
+    rl_map_task *tasks;
+} gradient_room;
+
+/* All gradients from `first` on that are like it, in one map call. */
+static rl_status change_alike(const gradient_work *work, rl_tensor *const *gradients, int64_t first, int64_t count,
+                              const gradient_room *room) {
+    rl_tensor *like = gradients[first], *factor = work->factor;
     int64_t n = 0;
     if (factor)
         factor = rl_to(factor, .device = like->storage->device);
@@ -32,20 +40,26 @@ static rl_status change_alike(const gradient_work *work, rl_tensor *const *gradi
     if (!program || rl_failed())
         return rl_error_status();
     for (int64_t i = first; i < count; i++) {
-        if (alike(gradients[i], like)) {
-            inputs[n][0] = outputs[n][0] = gradients[i];
-            inputs[n][1] = factor;
-            tasks[n] = (rl_map_task){inputs[n], outputs[n], work->scalars};
-            n++;
-            rl_tensor_changed(gradients[i], work->name);
-        }
-        if (n == TASKS || (n > 0 && i == count - 1)) {
-            if (rl_row_map_many(work->name, program, tasks, n))
-                return rl_error_status();
-            n = 0;
-        }
+        if (!alike(gradients[i], like))
+            continue;
+        room->jobs[n] = (gradient_job){{gradients[i], factor}, {gradients[i]}};
+        room->tasks[n] = (rl_map_task){room->jobs[n].inputs, room->jobs[n].outputs, work->scalars};
+        n++;
+        rl_tensor_changed(gradients[i], work->name);
     }
-    return RL_OK;
+    return rl_row_map_many(work->name, program, room->tasks, n);
+}
+
+static rl_status change_all(const gradient_work *work, rl_tensor *const *gradients, int64_t count,
+                            const gradient_room *room) {
+    for (int64_t i = 0; i < count; i++) {
+        bool done = false;
+        for (int64_t k = 0; k < i && !done; k++)
+            done = alike(gradients[k], gradients[i]);
+        if (!done && change_alike(work, gradients, i, count, room))
+            return rl_error_status();
+    }
+    return rl_error_status();
 }
 
 rl_status gradients_change(const gradient_work *work, rl_tensor *const *gradients, int64_t count) {
@@ -57,12 +71,10 @@ rl_status gradients_change(const gradient_work *work, rl_tensor *const *gradient
                            "%s: several elements of gradient %lld are one place in memory (an expanded tensor?): clone "
                            "it first",
                            work->name, (long long)i);
-    for (int64_t i = 0; i < count; i++) {
-        bool done = false;
-        for (int64_t k = 0; k < i && !done; k++)
-            done = alike(gradients[k], gradients[i]);
-        if (!done && change_alike(work, gradients, i, count))
-            return rl_error_status();
-    }
-    return rl_error_status();
+    gradient_room room = {rl_alloc_zero((size_t)count + 1, sizeof *room.jobs, work->name),
+                          rl_alloc_zero((size_t)count + 1, sizeof *room.tasks, work->name)};
+    rl_status status = rl_failed() ? rl_error_status() : change_all(work, gradients, count, &room);
+    rl_free(room.jobs);
+    rl_free(room.tasks);
+    return status;
 }

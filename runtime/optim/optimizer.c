@@ -12,8 +12,6 @@
 #include "rushlight/ops.h"
 #include "tensor/tensor.h"
 
-#define TASKS 64 /* jobs of one map call at most */
-
 /* Making
  * ------------------------------------------------------------------------------------------------------------------ */
 
@@ -25,15 +23,21 @@ void optimizer_drop_states(slot *of) {
     of->product = 1.0;
 }
 
+static void free_arrays(rl_optimizer *self) {
+    rl_free(self->groups);
+    rl_free(self->slots);
+    rl_free(self->due);
+    rl_free(self->jobs);
+    rl_free(self->tasks);
+}
+
 static void optimizer_destroy(rl_object *object) {
     rl_optimizer *self = (rl_optimizer *)object;
     for (int64_t i = 0; i < self->count; i++) {
         rl_release(self->slots[i].parameter);
         optimizer_drop_states(&self->slots[i]);
     }
-    rl_free(self->groups);
-    rl_free(self->slots);
-    rl_free(self->due);
+    free_arrays(self);
     rl_free(self);
 }
 static const rl_object_class optimizer_class = {"optimizer", optimizer_destroy};
@@ -55,26 +59,27 @@ static rl_status check_parameter(const char *function, const rl_optimizer *self,
 
 /* Copies of the arrays, longer. */
 static rl_status grow(rl_optimizer *self, int64_t more) {
-    int64_t count = self->count + more;
-    group *groups = rl_alloc_zero((size_t)self->n_groups + 1, sizeof *groups, "optimizer");
-    slot *slots = rl_alloc_zero((size_t)count + 1, sizeof *slots, "optimizer");
-    due_slot *due = rl_alloc_zero((size_t)count + 1, sizeof *due, "optimizer");
-    if (!groups || !slots || !due) {
-        rl_free(groups);
-        rl_free(slots);
-        rl_free(due);
+    size_t count = (size_t)(self->count + more) + 1;
+    rl_optimizer longer = *self;
+    longer.groups = rl_alloc_zero((size_t)self->n_groups + 1, sizeof *longer.groups, "optimizer");
+    longer.slots = rl_alloc_zero(count, sizeof *longer.slots, "optimizer");
+    longer.due = rl_alloc_zero(count, sizeof *longer.due, "optimizer");
+    longer.jobs = rl_alloc_zero(count, sizeof *longer.jobs, "optimizer");
+    longer.tasks = rl_alloc_zero(count, sizeof *longer.tasks, "optimizer");
+    if (rl_failed()) {
+        free_arrays(&longer);
         return rl_error_status();
     }
     if (self->n_groups > 0)
-        memcpy(groups, self->groups, (size_t)self->n_groups * sizeof *groups);
+        memcpy(longer.groups, self->groups, (size_t)self->n_groups * sizeof *longer.groups);
     if (self->count > 0)
-        memcpy(slots, self->slots, (size_t)self->count * sizeof *slots);
-    rl_free(self->groups);
-    rl_free(self->slots);
-    rl_free(self->due);
-    self->groups = groups;
-    self->slots = slots;
-    self->due = due;
+        memcpy(longer.slots, self->slots, (size_t)self->count * sizeof *longer.slots);
+    free_arrays(self);
+    self->groups = longer.groups;
+    self->slots = longer.slots;
+    self->due = longer.due;
+    self->jobs = longer.jobs;
+    self->tasks = longer.tasks;
     return RL_OK;
 }
 
@@ -198,34 +203,33 @@ static bool together(const due_slot *a, const due_slot *b) {
     return a->program == b->program && a->slot->parameter->storage->device == b->slot->parameter->storage->device;
 }
 
-/* The launch scalars of a slot's step: those of the slot before it where they are the same. */
-static rl_number *scalars_of(const rl_optimizer *self, const slot *of, const slot *before, rl_number *room,
-                             rl_number *scalars) {
+/* The launch scalars of a slot's step: those of the slot before it, `scalars`, where they are the same, else in `room`.
+ */
+static rl_number *scalars_of(const rl_optimizer *self, const slot *of, const slot *before, rl_number *scalars,
+                             rl_number *room) {
     rule_step step = {of->steps + 1, of->product};
     if (before && before->group == of->group && before->steps == of->steps && before->product == of->product)
         return scalars;
-    scalars = scalars ? scalars + RULE_SCALARS : room;
-    self->rule->scalars(&self->groups[of->group].options, &step, scalars);
-    return scalars;
+    self->rule->scalars(&self->groups[of->group].options, &step, room);
+    return room;
 }
 
 /* One map call for `count` slots that go together. */
 static rl_status step_together(rl_optimizer *self, const due_slot *due, int64_t count) {
-    rl_tensor *inputs[TASKS][2 + RULE_STATES], *outputs[TASKS][1 + RULE_STATES];
-    rl_map_task tasks[TASKS] = {{NULL, NULL, NULL}}; /* count is above 0, which a compiler may not see */
-    rl_number room[TASKS * RULE_SCALARS], *scalars = NULL;
+    rl_number *scalars = NULL;
     rl_status status;
     for (int64_t i = 0; i < count; i++) {
         const slot *of = due[i].slot;
+        slot_job *job = &self->jobs[i];
         int n = self->rule->n_states(&self->groups[of->group].options);
-        inputs[i][0] = outputs[i][0] = of->parameter;
-        inputs[i][1] = rl_grad(of->parameter);
+        job->inputs[0] = job->outputs[0] = of->parameter;
+        job->inputs[1] = rl_grad(of->parameter);
         for (int s = 0; s < n; s++)
-            inputs[i][2 + s] = outputs[i][1 + s] = of->states[s];
-        scalars = scalars_of(self, of, i > 0 ? due[i - 1].slot : NULL, room, scalars);
-        tasks[i] = (rl_map_task){inputs[i], outputs[i], scalars};
+            job->inputs[2 + s] = job->outputs[1 + s] = of->states[s];
+        scalars = scalars_of(self, of, i > 0 ? due[i - 1].slot : NULL, scalars, job->scalars);
+        self->tasks[i] = (rl_map_task){job->inputs, job->outputs, scalars};
     }
-    status = rl_row_map_many(self->rule->name, due[0].program, tasks, count);
+    status = rl_row_map_many(self->rule->name, due[0].program, self->tasks, count);
     for (int64_t i = 0; i < count; i++) /* even where it failed: some of it may be done */
         rl_tensor_changed(due[i].slot->parameter, self->rule->name);
     if (status != RL_OK)
@@ -255,7 +259,7 @@ rl_status rl_optimizer_step(rl_optimizer *self) {
     /* Takes the first that is left and all that go together with it, moving them to the front. */
     for (int64_t at = 0, end; !status && at < due; at = end) {
         end = at + 1;
-        for (int64_t i = end; i < due && end - at < TASKS; i++)
+        for (int64_t i = end; i < due; i++)
             if (together(&self->due[at], &self->due[i])) {
                 due_slot swap = self->due[end];
                 self->due[end++] = self->due[i];

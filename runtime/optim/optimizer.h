@@ -3,7 +3,7 @@
 #define RUSHLIGHT_RUNTIME_OPTIM_OPTIMIZER_H
 
 #include "base/object.h"
-#include "dispatch/program.h"
+#include "dispatch/dispatch.h"
 #include "rushlight/optim.h"
 
 #define RULE_STATES 3   /* state tensors of a parameter at most */
@@ -71,13 +71,21 @@ typedef struct due_slot { /* a slot with what its step runs */
     const rl_program *program;
 } due_slot;
 
+typedef struct slot_job { /* what a slot's job of a map call points to */
+    rl_tensor *inputs[2 + RULE_STATES], *outputs[1 + RULE_STATES];
+    rl_number scalars[RULE_SCALARS];
+} slot_job;
+
 struct rl_optimizer {
     rl_object object;
     const rule *rule;
     int64_t n_groups, count;
     group *groups;
     slot *slots;
-    due_slot *due; /* room for one step's work */
+    /* Room for one step's work, of all slots: a step is one map call for each program and device, however many. */
+    due_slot *due;
+    slot_job *jobs;
+    rl_map_task *tasks;
 };
 
 /* What the makers of optimizers share: an optimizer of that rule over the module's parameters, or these. `function` is

@@ -146,12 +146,44 @@ static double load(const unsigned char *at, rl_dtype dtype) {
     }
 }
 
+/* A NaN whose bits below the quiet one vary; of those that signal some have their set bits low down alone, where a
+ * narrower format has none. */
+static void store_nan(suite *self, unsigned char *at, rl_dtype dtype) {
+    static const struct {
+        int fraction; /* bits of it */
+        uint64_t exponent;
+    } formats[RL_DTYPE_COUNT] = {
+        [RL_F32] = {23, 0xff}, [RL_F64] = {52, 0x7ff}, [RL_F16] = {10, 0x1f}, [RL_BF16] = {7, 0xff}};
+    int fraction = formats[dtype].fraction;
+    uint64_t quiet = (uint64_t)1 << (fraction - 1), bits;
+    switch (pick(self, 4)) {
+    case 0:
+        bits = quiet;
+        break;
+    case 1:
+        bits = 1;
+        break;
+    case 2:
+        bits = (uint64_t)1 << pick(self, fraction);
+        break;
+    default:
+        bits = quiet | (uint64_t)pick(self, (int64_t)quiet);
+    }
+    bits |= formats[dtype].exponent << fraction;
+    bits |= (uint64_t)pick(self, 2) << (8 * dtype_bytes(dtype) - 1);
+    memcpy(at, &bits, dtype_bytes(dtype)); /* little-endian */
+}
+
 static const double specials[] = {0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3e38, -3e38, 1e-40, 65504.0, 1e-7};
 
 static void fill_element(suite *self, unsigned char *at, rl_dtype dtype, int content, int64_t limit, int64_t number) {
     double real = (double)(pick(self, 4001) - 2000) / 500.0;
     int64_t whole = pick(self, 200) - 100;
     int64_t special = pick(self, 15);
+    if (content == CONTENT_NAN && dtype_floating(dtype)) {
+        store_nan(self, at, dtype);
+        return;
+    }
     switch (content) {
     case CONTENT_POSITIVE:
         real = 0.25 + (double)pick(self, 4000) / 1000.0, whole = 1 + pick(self, 90);
@@ -231,9 +263,8 @@ static int add_field(test_case *self, field made, int layout, int content, int64
     }
     for (uint64_t i = 0; i < f->bytes; i++)
         f->image[i] = (unsigned char)(0xA5 + 31 * i);
-    if (!f->output || content >= 0)
-        for (int64_t i = 0; i <= high - low; i++)
-            fill_element(s, f->image + GUARD + (size_t)i * size, f->dtype, content, limit, i);
+    for (int64_t i = 0; i <= high - low; i++)
+        fill_element(s, f->image + GUARD + (size_t)i * size, f->dtype, content, limit, i);
     if (s->api->mem_alloc(s->device, RL_MEMORY_DEVICE, f->bytes, &f->buffer) != RL_OK ||
         s->ref->mem_alloc(s->ref_device, RL_MEMORY_DEVICE, f->bytes, &f->ref_buffer) != RL_OK ||
         s->api->copy_in(s->stream, f->buffer, 0, f->image, f->bytes) != RL_OK ||
@@ -248,11 +279,15 @@ int case_input(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *sha
     memcpy(f.shape, shape, (size_t)ndim * sizeof *shape);
     return add_field(self, f, layout, content, limit);
 }
-int case_output(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, double rtol,
-                double atol) {
+int case_inout(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, int content,
+               double rtol, double atol) {
     field f = {.dtype = dtype, .ndim = ndim, .output = true, .rtol = rtol, .atol = atol};
     memcpy(f.shape, shape, (size_t)ndim * sizeof *shape);
-    return add_field(self, f, layout, CONTENT_ANY, 0);
+    return add_field(self, f, layout, content, 0);
+}
+int case_output(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, double rtol,
+                double atol) {
+    return case_inout(self, dtype, ndim, shape, layout, CONTENT_NAN, rtol, atol);
 }
 
 rl_operand case_operand(const test_case *self, int number, bool on_ref) {

@@ -88,6 +88,10 @@ void close_suite(suite *self);
 /* Sections that go through the runtime (runtime.c), which loads the plugin anew. */
 void check_runtime(suite *self, const char *path, const char *name);
 
+/* Training in lockstep with ref (lockstep.c), in each dtype. */
+struct rl_device;
+void check_lockstep(suite *self, struct rl_device *device, struct rl_device *ref);
+
 /* All of it: prints what fails, the table and the score. Returns the number of failed checks; -1 where the plugin could
  * not be loaded (the sentence was printed). */
 typedef struct conformance_options {
@@ -102,7 +106,15 @@ int run_conformance(const char *path, const conformance_options *options, FILE *
  * ------------------------------------------------------------------------------------------- */
 
 enum layout { LAYOUT_PLAIN, LAYOUT_REVERSED, LAYOUT_GAPPED, LAYOUT_NEGATIVE, LAYOUT_COUNT, LAYOUT_BROADCAST };
-enum content { CONTENT_ANY, CONTENT_POSITIVE, CONTENT_SPECIAL, CONTENT_SMALL, CONTENT_DISTINCT, CONTENT_INDEX };
+enum content {
+    CONTENT_ANY,
+    CONTENT_POSITIVE,
+    CONTENT_SPECIAL,
+    CONTENT_SMALL,
+    CONTENT_DISTINCT,
+    CONTENT_INDEX,
+    CONTENT_NAN /* in floats: quiet and signalling ones, of either sign, with bits high and low; else as ANY */
+};
 #define MOST_OPERANDS 24
 
 typedef struct field { /* one operand of a case, on both devices */
@@ -127,9 +139,13 @@ void case_begin(test_case *self, suite *owner, const char *format, ...) RL_PRINT
 /* Adds an operand filled with numbers; `limit` bounds CONTENT_INDEX. Returns its number. */
 int case_input(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, int content,
                int64_t limit);
-/* An output: what it held before is arbitrary and must go where elements are, and stay elsewhere. */
+/* An output that is only written: what it held before, NaN in floats, must go where elements are, and stay elsewhere.
+ */
 int case_output(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, double rtol,
                 double atol);
+/* An output that is read, too: filled as an input. */
+int case_inout(test_case *self, rl_dtype dtype, int64_t ndim, const int64_t *shape, int layout, int content,
+               double rtol, double atol);
 /* The operand as the ABI has it; on ref where `on_ref`. */
 rl_operand case_operand(const test_case *self, int field, bool on_ref);
 /* Issues the call on both sides and compares outputs and guards. `issue` builds its args from the operands. */

@@ -73,21 +73,21 @@ static void run_gather(suite *self, index_context c, int layout) {
     case_end(&t);
 }
 
-static void run_scatter(suite *self, index_context c, int layout) {
+static void run_scatter(suite *self, index_context c, int layout, int content) {
     test_case t;
     int64_t to[RL_MAX_DIMS];
     bool orders = dtype_floating(c.dtype) && (c.mode == RL_SCATTER_ADD || c.mode == RL_SCATTER_MUL);
     memcpy(to, c.shape, sizeof to);
     to[c.dim] = c.dim_size;
-    case_begin(&t, self, "scatter mode %d, %s along %d of %lld, layout %d", (int)c.mode, dtype_text(c.dtype), c.dim,
-               (long long)c.ndim, layout);
+    case_begin(&t, self, "scatter mode %d, %s along %d of %lld, layout %d%s", (int)c.mode, dtype_text(c.dtype), c.dim,
+               (long long)c.ndim, layout, content == CONTENT_SPECIAL ? ", NaN and infinities on both sides" : "");
     /* SET keeps any one of several: all of a line bring the same value there. */
-    int in = case_input(&t, c.dtype, c.ndim, c.shape, layout, CONTENT_ANY, 0);
+    int in = case_input(&t, c.dtype, c.ndim, c.shape, layout, content, 0);
     if (c.mode == RL_SCATTER_SET)
         t.fields[in].stride[c.dim] = 0;
     case_input(&t, c.index_dtype, c.ndim, c.shape, LAYOUT_PLAIN, CONTENT_INDEX, c.dim_size);
-    case_output(&t, c.dtype, c.ndim, to, (layout + 1) % LAYOUT_COUNT, orders ? 30 * dtype_rtol(c.dtype) : 1e-30,
-                orders ? 10 * dtype_rtol(c.dtype) : 0.0);
+    case_inout(&t, c.dtype, c.ndim, to, (layout + 1) % LAYOUT_COUNT, content, orders ? 30 * dtype_rtol(c.dtype) : 1e-30,
+               orders ? 10 * dtype_rtol(c.dtype) : 0.0);
     case_run(&t, issue_scatter, &c);
     case_end(&t);
 }
@@ -104,7 +104,9 @@ void check_gather_scatter(suite *self) {
                     for (int mode = RL_SCATTER_SET; mode <= RL_SCATTER_MIN; mode++) {
                         index_context c = along(*dtype, &shapes[s], dim, shapes[s].shape[dim] > 1000 ? 2000 : 9);
                         c.mode = (rl_scatter_mode)mode;
-                        run_scatter(self, c, layout);
+                        run_scatter(self, c, layout, CONTENT_ANY);
+                        if (mode >= RL_SCATTER_MAX && dtype_floating(*dtype))
+                            run_scatter(self, c, layout, CONTENT_SPECIAL);
                     }
                 }
     }

@@ -32,13 +32,16 @@ static void check_devices(suite *self, uint32_t count) {
         unsigned char after[16];
     } room;
     for (uint32_t i = 0; i < count; i++) {
+        /* What a backend of an older, shorter struct does not know of stays as the host left it, zero: absent. */
         memset(&room, 0x5a, sizeof room);
+        memset(&room.info, 0, sizeof room.info);
         room.info.size = sizeof room.info;
         check(self, self->api->device_info(i, &room.info) == RL_OK, "device_info of device %u failed", i);
         check(self, room.info.name[0] && memchr(room.info.name, 0, sizeof room.info.name) != NULL,
               "device %u has no name that ends", i);
-        check(self, room.info.alignment >= 64 && !(room.info.alignment & (room.info.alignment - 1)),
-              "alignment %u must be a power of two, at least 64", room.info.alignment);
+        uint32_t alignment = room.info.alignment;
+        check(self, alignment == 0 || (alignment >= 64 && !(alignment & (alignment - 1))),
+              "alignment %u must be a power of two, at least 64, or absent", alignment);
         check(self, room.after[0] == 0x5a && room.after[15] == 0x5a, "device_info wrote beyond the struct");
         memset(&room, 0x5a, sizeof room);
         room.info.size = offsetof(rl_device_info, driver); /* an older, shorter host */

@@ -64,6 +64,21 @@ static void check_casts(suite *self, rl_dtype from) {
     }
 }
 
+/* NaN stays NaN, and true, whichever of its bits are set: those that are cut off may be all that there are. */
+static void check_nan_casts(suite *self, rl_dtype from) {
+    for (const rl_dtype *to = suite_dtypes(self); *to; to++) {
+        test_case t;
+        map_context c = on_shape(copy_program(self, from, *to), &(shape_case){2, {13, 41}});
+        if (!dtype_floating(from) || (!dtype_floating(*to) && *to != RL_BOOL))
+            continue; /* to an integer it is anything */
+        case_begin(&t, self, "cast NaN of %s to %s", dtype_text(from), dtype_text(*to));
+        c.inputs[0] = case_input(&t, from, c.ndim, c.shape, LAYOUT_PLAIN, CONTENT_NAN, 0);
+        c.outputs[0] = case_inout(&t, *to, c.ndim, c.shape, LAYOUT_PLAIN, CONTENT_ANY, 0.0, 0.0);
+        case_run(&t, issue_map, &c);
+        case_end(&t);
+    }
+}
+
 /* What goes into an instruction, and how near its result must be. */
 static int content_of(rl_insn_code code) {
     switch (code) {
@@ -84,6 +99,7 @@ static void check_insn(suite *self, const char *name, rl_insn_code code, int ope
     program_maker maker;
     int v[3] = {0}, type = (int)dtype_register(dtype);
     bool compares = code >= RL_INSN_EQ && code <= RL_INSN_GE, exact = code < RL_INSN_EXP || code == RL_INSN_FMOD;
+    bool to_the_bit = code == RL_INSN_MIN || code == RL_INSN_MAX; /* b of 0 and -0 */
     make_begin(&maker);
     for (int i = 0; i < operands; i++)
         v[i] = make_input(&maker, code == RL_INSN_SELECT && i == 0 ? RL_BOOL : dtype);
@@ -94,7 +110,10 @@ static void check_insn(suite *self, const char *name, rl_insn_code code, int ope
         c.inputs[i] = case_input(&t, (rl_dtype)maker.program.input_dtype[i], c.ndim, c.shape,
                                  i == 1 && layout == LAYOUT_PLAIN ? LAYOUT_BROADCAST : layout, content_of(code), 0);
     c.outputs[0] = case_output(&t, compares ? RL_BOOL : dtype, c.ndim, c.shape, layout,
-                               exact ? SAME_VALUE : 4 * dtype_rtol(dtype), exact ? 0.0 : 2e-38);
+                               to_the_bit ? 0.0
+                               : exact    ? SAME_VALUE
+                                          : 4 * dtype_rtol(dtype),
+                               exact ? 0.0 : 2e-38);
     case_run(&t, issue_map, &c);
     case_end(&t);
 }
@@ -176,7 +195,7 @@ static void check_in_place(suite *self) {
     c.scalars[0].f = 1.5;
     for (int layout = 0; layout < LAYOUT_COUNT; layout++) {
         case_begin(&t, self, "an output that is its input, layout %d", layout);
-        c.inputs[0] = c.outputs[0] = case_output(&t, RL_F32, c.ndim, c.shape, layout, 0.0, 0.0);
+        c.inputs[0] = c.outputs[0] = case_inout(&t, RL_F32, c.ndim, c.shape, layout, CONTENT_ANY, 0.0, 0.0);
         case_run(&t, issue_map, &c);
         case_end(&t);
     }
@@ -240,6 +259,7 @@ void check_map(suite *self) {
         self->dtype = *dtype;
         check_storage(self, *dtype);
         check_casts(self, *dtype);
+        check_nan_casts(self, *dtype);
         check_insns(self, *dtype);
         if (*dtype == RL_F32 || *dtype == RL_F64)
             check_bitcast(self, *dtype);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The plugin within the runtime: every op on every sample, gradients, and training in lockstep with ref. */
-#include <math.h>
+/* The plugin within the runtime: every op on every sample, and gradients. */
 #include <string.h>
 
 #include "conformance.h"
@@ -113,72 +112,6 @@ static void check_gradients(suite *self, rl_device *device, size_t op) {
     }
 }
 
-/* Lockstep: from ref's state at each step, one step on the device
- * ----------------------------------------------------------- */
-
-enum { INPUT = 20, HIDDEN = 32, CLASSES = 5, BATCH = 16, STEPS = 20, PARAMETERS = 6 };
-
-typedef struct twin {
-    rl_module *net;
-    rl_tensor *parameters[PARAMETERS];
-} twin;
-
-static twin twin_make(rl_device *device) {
-    twin t;
-    t.net = rl_nn_sequential(rl_nn_linear(INPUT, HIDDEN), rl_nn_relu(), rl_nn_linear(HIDDEN, HIDDEN),
-                             rl_nn_gelu("tanh"), rl_nn_linear(HIDDEN, CLASSES));
-    rl_module_to(t.net, device, RL_DTYPE_NONE);
-    rl_module_parameters(t.net, t.parameters, PARAMETERS);
-    return t;
-}
-
-static double loss_and_gradients(twin *self, rl_tensor *x, rl_tensor *y) {
-    RL_SCOPE();
-    rl_module_zero_grad(self->net);
-    rl_tensor *loss = rl_cross_entropy(rl_module_forward(self->net, x), y);
-    rl_backward(loss);
-    return rl_item(loss);
-}
-
-/* |a - b| / |b| in the 2-norm. */
-static double apart(rl_tensor *a, rl_tensor *b) {
-    RL_SCOPE();
-    RL_NO_GRAD();
-    rl_tensor *here = rl_to(a, .device = rl_tensor_device(b)), *difference = rl_sub(here, b);
-    double of = rl_item(rl_sum(rl_mul(difference, difference))), whole = rl_item(rl_sum(rl_mul(b, b)));
-    return sqrt(of / (whole > 0.0 ? whole : 1.0));
-}
-
-static void check_lockstep(suite *self, rl_device *device, rl_device *ref) {
-    RL_SCOPE();
-    char why[400] = "";
-    rl_manual_seed(5);
-    twin oracle = twin_make(ref), ours = twin_make(device);
-    rl_optimizer *optimizer = rl_optimizer_adam(oracle.net, .lr = 1e-2);
-    rl_tensor *x = rl_normal_(rl_empty(RL_DIMS(BATCH, INPUT), .device = ref));
-    rl_tensor *y = rl_remainder(rl_arange(BATCH, .device = ref), CLASSES);
-    rl_tensor *x_there = rl_to(x, .device = device), *y_there = rl_to(y, .device = device);
-    for (int step = 0; step < STEPS && !rl_failed(); step++) {
-        RL_SCOPE();
-        double loss = loss_and_gradients(&oracle, x, y);
-        {
-            RL_NO_GRAD();
-            for (int i = 0; i < PARAMETERS; i++)
-                rl_copy_(ours.parameters[i], oracle.parameters[i]);
-        }
-        double other = loss_and_gradients(&ours, x_there, y_there);
-        check(self, fabs(other - loss) <= 1e-5 * fabs(loss), "step %d: loss %.9g, on ref %.9g", step, other, loss);
-        for (int i = 0; i < PARAMETERS && !rl_failed(); i++) {
-            double distance = apart(rl_grad(ours.parameters[i]), rl_grad(oracle.parameters[i]));
-            check(self, distance <= 1e-4, "step %d: gradient %d differs by %.3g in norm", step, i, distance);
-        }
-        rl_optimizer_step(optimizer);
-    }
-    bool failed = rl_failed();
-    take_error(why, sizeof why);
-    check(self, !failed, "training: %s", why);
-}
-
 void check_runtime(suite *self, const char *path, const char *name) {
     char why[400];
     self->section = SECTION_OPS;
@@ -202,7 +135,6 @@ void check_runtime(suite *self, const char *path, const char *name) {
     }
     if (!self->f64)
         skip_section(self, SECTION_GRADCHECK, "the device takes no float64");
-    self->section = SECTION_LOCKSTEP;
     check_lockstep(self, device, ref);
     rl_shutdown();
 }

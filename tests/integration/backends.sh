@@ -52,6 +52,16 @@ mkdir "$bad/open"
 cp "$sim" "$bad/open"
 chmod 777 "$bad/open"
 candidate open 'writ(able|e)'
+# What SECURITY.md lets pass: what a group may write, and folders where nobody replaces another's file.
+mkdir "$bad/group" "$bad/sticky"
+cp "$sim" "$bad/group"
+cp "$sim" "$bad/sticky"
+chmod 664 "$bad/group/rushlight_backend_sim.so"
+chmod 775 "$bad/group"
+chmod 1777 "$bad/sticky"
+for folder in group sticky; do
+    RUSHLIGHT_BACKEND_PATH=$bad/$folder expect 0 'sim:0 +usable' "$rushlight" devices
+done
 mkdir "$bad/twins"
 cp "$sim" "$bad/twins/rushlight_backend_a.so"
 cp "$sim" "$bad/twins/rushlight_backend_b.so"
@@ -82,7 +92,9 @@ plugin dependency 'librushlight_test_missing.so'
 plugin undefined 'undefined symbol: rushlight_test_undefined'
 for name in shorter longer shorter_info longer_info longer_args no_texts; do works $name; done
 expect 0 '^longer_args conforms' "$rushlight" check --abi-only "$plugins/rushlight_backend_longer_args.so"
-expect 0 '^shorter conforms' "$rushlight" check --abi-only "$plugins/rushlight_backend_shorter.so"
+for name in shorter shorter_info longer_info; do
+    expect 0 "^$name conforms" "$rushlight" check --abi-only "$plugins/rushlight_backend_$name.so"
+done
 
 # Variables that make no sense: a warning at most.
 unset RUSHLIGHT_BACKEND_PATH

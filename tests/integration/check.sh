@@ -17,6 +17,19 @@ done
 for name in ends_without_devices ends_unopened; do # what init started is ended
     expect 1 'closed after its end' "$rushlight" check "$build/lib/test_plugins/rushlight_backend_$name.so"
 done
+# Careless arithmetic, each kind by the check that is there for it and by nothing else.
+careless() { # NAME PATTERN
+    local output
+    output=$("$rushlight" check --abi-only "$build/lib/test_plugins/rushlight_backend_$1.so" 2>&1)
+    [ $? = 1 ] || fail "check passes $1"
+    printf '%s\n' "$output" | grep -q "^FAIL $2" || fail "check of $1 does not say '$2': $output"
+    printf '%s\n' "$output" | grep '^FAIL' | grep -qv "^FAIL $2" && fail "check of $1 says more: $output"
+}
+careless scatter_drops_nan 'scatter: scatter mode [34], float32 .* NaN and infinities on both sides'
+careless bf16_nan_to_infinity 'map: cast NaN of float32 to bfloat16'
+careless max_takes_a 'map: MAX '
+careless matmul_reads_c 'matmul: matmul float32.* beta 0,'
+
 for plugin in 'no_table gave RL_OK and no table' 'query_is_silent gave status 99: and no reason' \
     'query_fails only on Tuesdays'; do
     expect 1 "rl_backend_query gave.*${plugin#* gave}|${plugin#* }" "$rushlight" check \

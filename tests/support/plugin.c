@@ -3,6 +3,7 @@
  * The reference backend under another name, with the one thing changed that the macro PLUGIN_name says. Its table is
  * copied to the heap at its exact size, so that the address sanitizer sees a host that reads beyond it.
  */
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,97 @@ static rl_status map(rl_backend_stream *stream, const rl_map_args *args) {
 }
 #endif
 
+/* Careless arithmetic, which the conformance suite has to notice. ---------------------------------------------------
+ */
+
+#if defined(PLUGIN_scatter_drops_nan) || defined(PLUGIN_bf16_nan_to_infinity)
+/* The element of that row-major number. ref's buffers are host memory. */
+static void *element(const rl_operand *operand, int64_t ndim, const int64_t *shape, size_t bytes, int64_t number) {
+    void *start = NULL;
+    int64_t at = 0;
+    rl_ref_backend(host)->mem_map(NULL, operand->buffer, &start);
+    for (int64_t d = ndim - 1; d >= 0; number /= shape[d--])
+        at += number % shape[d] * operand->stride[d];
+    return (unsigned char *)start + (int64_t)operand->offset + at * (int64_t)bytes;
+}
+static int64_t count_of(int64_t ndim, const int64_t *shape) {
+    int64_t n = 1;
+    for (int64_t d = 0; d < ndim; d++)
+        n *= shape[d];
+    return n;
+}
+#endif
+#ifdef PLUGIN_scatter_drops_nan
+/* As `if (in > out) out = in` with a NaN in out, turned round: out loses it to what comes. */
+static rl_status scatter(rl_backend_stream *stream, const rl_scatter_args *args) {
+    int picks = args->mode == RL_SCATTER_MAX || args->mode == RL_SCATTER_MIN;
+    int64_t n = picks && args->dtype == RL_F32 ? count_of(args->ndim, args->shape) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t index, stride = args->out.stride[args->dim];
+        int32_t narrow;
+        rl_operand out = args->out;
+        if (args->index_dtype == RL_I64) {
+            memcpy(&index, element(&args->index, args->ndim, args->shape, 8, i), 8);
+        } else {
+            memcpy(&narrow, element(&args->index, args->ndim, args->shape, 4, i), 4);
+            index = narrow;
+        }
+        out.stride[args->dim] = 0;
+        out.offset = (uint64_t)((int64_t)out.offset + 4 * index * stride);
+        float *at = element(&out, args->ndim, args->shape, 4, i);
+        if (*at != *at)
+            *at = args->mode == RL_SCATTER_MAX ? -(float)INFINITY : (float)INFINITY;
+    }
+    return rl_ref_backend(host)->scatter(stream, args);
+}
+#endif
+#ifdef PLUGIN_bf16_nan_to_infinity
+/* Rounds by adding and cutting off, without a look for NaN whose bits all lie below the cut. */
+static rl_status map(rl_backend_stream *stream, const rl_map_args *args) {
+    rl_status status = rl_ref_backend(host)->map(stream, args);
+    const rl_map_job *job = args->jobs;
+    const rl_program *program = args->program;
+    int casts = program->n_inputs == 1 && program->n_outputs == 1 && program->input_dtype[0] == RL_F32 &&
+                program->output_dtype[0] == RL_BF16;
+    int64_t n = casts ? count_of(job->ndim, job->shape) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, element(job->inputs, job->ndim, job->shape, 4, i), 4);
+        uint16_t infinity = (uint16_t)(bits >> 16);
+        if ((bits & 0x7fff0000u) == 0x7f800000u)
+            memcpy(element(job->outputs, job->ndim, job->shape, 2, i), &infinity, 2);
+    }
+    return status;
+}
+#endif
+#ifdef PLUGIN_max_takes_a
+/* a >= b ? a : b. */
+static rl_status map(rl_backend_stream *stream, const rl_map_args *args) {
+    rl_program turned = *args->program;
+    rl_insn insns[RL_MAX_INSNS];
+    rl_map_args mine = *args;
+    memcpy(insns, turned.insns, turned.n_insns * sizeof *insns);
+    for (int i = 0; i < turned.n_insns; i++)
+        if (insns[i].code == RL_INSN_MAX) {
+            uint8_t a = insns[i].a;
+            insns[i].a = insns[i].b;
+            insns[i].b = a;
+        }
+    turned.insns = insns;
+    mine.program = &turned;
+    return rl_ref_backend(host)->map(stream, &mine);
+}
+#endif
+#ifdef PLUGIN_matmul_reads_c
+/* Adds 0 * c to what it writes, nearly. */
+static rl_status matmul(rl_backend_stream *stream, const rl_matmul_args *args) {
+    rl_matmul_args mine = *args;
+    if (args->dtype == RL_F32 && args->beta == 0.0)
+        mine.beta = 1e-30;
+    return rl_ref_backend(host)->matmul(stream, &mine);
+}
+#endif
+
 #if defined(PLUGIN_ends_without_devices) || defined(PLUGIN_ends_unopened)
 /* What init started, threads of a driver perhaps, must have been ended before the library is closed. */
 static int running;
@@ -159,8 +251,12 @@ static void change(void) {
     table.device_open = device_open;
 #elif defined(PLUGIN_no_buffer)
     table.mem_alloc = mem_alloc;
-#elif defined(PLUGIN_computes_wrongly)
+#elif defined(PLUGIN_computes_wrongly) || defined(PLUGIN_bf16_nan_to_infinity) || defined(PLUGIN_max_takes_a)
     table.map = map;
+#elif defined(PLUGIN_scatter_drops_nan)
+    table.scatter = scatter;
+#elif defined(PLUGIN_matmul_reads_c)
+    table.matmul = matmul;
 #elif defined(PLUGIN_shorter_info) || defined(PLUGIN_longer_info)
     table.device_info = device_info;
 #elif defined(PLUGIN_longer_args)

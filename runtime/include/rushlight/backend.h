@@ -322,6 +322,7 @@ typedef struct rl_gather_args {
 /*
  * Indices as for gather. Duplicates: SET keeps any one of them; the others combine all, in any order, but the same
  * order each time on one device. Floats narrower than f32 may round at each step. bool: ADD is or, MUL is and.
+ * MAX and MIN: NaN wins, be it in out or in in; of 0 and -0 either stays.
  */
 typedef enum rl_scatter_mode {
     RL_SCATTER_SET = 0,
@@ -689,7 +690,7 @@ typedef struct rl_device_info {
     char driver[128];
     uint64_t memory_total, memory_free; /* bytes; 0: not known */
     uint32_t compute_units;             /* cores, multiprocessors */
-    uint32_t alignment;                 /* bytes that every buffer is aligned to, at least 64 */
+    uint32_t alignment;                 /* bytes that every buffer is aligned to, at least 64; absent: 64 */
 } rl_device_info;
 
 #define RL_MEMORY_DEVICE 1u /* the device's own, fastest there */

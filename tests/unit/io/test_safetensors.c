@@ -204,6 +204,34 @@ static void test_lies(void **state) {
     }
 }
 
+/* Control characters are no JSON, wherever in the header they stand; tab, newline and return are, between its parts. */
+static void test_control_bytes(void **state) {
+    (void)state;
+    static const char header[] = "{\"a\": " ENTRY("F32", "1, 1", 0, 4) ", \"__metadata__\": {\"k\": \"v\"}}";
+    const size_t length = sizeof header - 1;
+    for (size_t at = 0; at <= length; at++)
+        for (int c = 0; c < 32; c++) {
+            RL_SCOPE();
+            char file[512] = {(char)(length + 1)};
+            bool blank = c == '\t' || c == '\n' || c == '\r';
+            memcpy(file + 8, header, at);
+            file[8 + at] = (char)c;
+            memcpy(file + 8 + at + 1, header + at, length - at);
+            write_bytes(in_folder("control"), file, 8 + length + 1 + 4);
+            rl_safetensors *opened = rl_safetensors_open(in_folder("control"));
+            if (opened && !blank)
+                fail_msg("byte %d at %zu is taken", c, at);
+            if (!opened && blank && header[at > 0 ? at - 1 : 0] == ' ')
+                fail_msg("byte %d at %zu is refused: %s", c, at, rl_error_text());
+            rl_error_clear();
+        }
+    char between[] = "\x13\0\0\0\0\0\0\0{\0\"__metadata__\":{}}";
+    between[0] = sizeof between - 9;
+    write_bytes(in_folder("control"), between, sizeof between - 1);
+    assert_null(rl_safetensors_open(in_folder("control")));
+    expect(RL_BAD_FORMAT, "a control character between its texts (at byte 1)");
+}
+
 static void test_bad_files(void **state) {
     (void)state;
     RL_SCOPE();
@@ -358,11 +386,11 @@ static void test_without_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_aligned),
-                                       cmocka_unit_test(test_load_into),    cmocka_unit_test(test_lies),
-                                       cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_mutations),
-                                       cmocka_unit_test(test_save_refuses), cmocka_unit_test(test_replaces),
-                                       cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_without_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_aligned),       cmocka_unit_test(test_load_into),
+        cmocka_unit_test(test_lies),       cmocka_unit_test(test_control_bytes), cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_mutations),  cmocka_unit_test(test_save_refuses),  cmocka_unit_test(test_replaces),
+        cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_without_memory)};
     signal(SIGXFSZ, SIG_IGN);
     int failed = cmocka_run_group_tests(tests, make_folder, remove_folder);
     rl_shutdown();

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "dispatch/device.h"
 #include "rushlight/rushlight.h"
 
 enum { MANY = 150 };
@@ -89,13 +90,25 @@ static void test_not_finite(void **state) {
     rl_error_clear();
 }
 
+static rl_status (*real_map)(rl_backend_stream *stream, const rl_map_args *args);
+static int map_calls;
+static rl_status counting_map(rl_backend_stream *stream, const rl_map_args *args) {
+    map_calls++;
+    return real_map(stream, args);
+}
+
 static void test_value(void **state) {
     (void)state;
     RL_SCOPE();
     rl_tensor *p[MANY];
     for (int i = 0; i < MANY; i++)
         p[i] = leaf((float[]){-3.0f, 0.25f, NAN, (float)i}, 4, i % 2 ? RL_F32 : RL_F16);
+    rl_device *device = p[0]->storage->device;
+    real_map = device->api.map;
+    device->api.map = counting_map;
     assert_int_equal(rl_clip_grad_value(NULL, 0.5, .parameters = ((rl_tensors){p, MANY})), RL_OK);
+    device->api.map = real_map;
+    assert_int_equal(map_calls, 2); /* one for each dtype */
     for (int i = 0; i < MANY; i++) {
         float got[4];
         rl_tensor_read(rl_to(rl_grad(p[i]), .dtype = RL_F32), got, sizeof got);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "dispatch/device.h"
 #define EXPECT_PARAMETERS
 #include "expected.h"
 #include "rushlight/rushlight.h"
@@ -348,6 +349,44 @@ static void test_skips_without_gradient(void **state) {
     assert_true(got[6] == second);
 }
 
+static rl_status (*real_map)(rl_backend_stream *stream, const rl_map_args *args);
+static int map_calls;
+static rl_status counting_map(rl_backend_stream *stream, const rl_map_args *args) {
+    map_calls++;
+    return real_map(stream, args);
+}
+
+/* A step is one map call for each program, however many parameters there are, and moves each of them. */
+static void test_one_call(void **state) {
+    (void)state;
+    enum { MANY = 150 };
+    for (int c = 0; c < N_CONFIGS; c++) {
+        RL_SCOPE();
+        rl_tensor *p[MANY];
+        for (int64_t i = 0; i < MANY; i++)
+            p[i] = rl_requires_grad(rl_ones(RL_DIMS(1 + i % 7, 3)), true);
+        rl_optimizer *optimizer = configs[c].make((rl_tensors){p, MANY});
+        rl_device *device = p[0]->storage->device;
+        for (int s = 0; s < 3; s++) { /* the first makes the states, by calls of their own */
+            for (int i = 0; i < MANY; i++)
+                rl_set_grad(p[i], rl_full_like(p[i], 0.013 * (i + 1)));
+            map_calls = 0;
+            real_map = device->api.map;
+            device->api.map = counting_map;
+            rl_optimizer_step(optimizer);
+            device->api.map = real_map;
+            assert_int_equal(rl_error_status(), RL_OK);
+            if (s > 0 && map_calls != rl_optimizer_group_count(optimizer)) /* the two groups' programs differ */
+                fail_msg("%s: %d map calls", configs[c].name, map_calls);
+        }
+        for (int i = 0; i < MANY; i++) {
+            if (rl_item(rl_max(p[i])) == 1.0)
+                fail_msg("%s leaves parameter %d as it was", configs[c].name, i);
+        }
+        assert_int_equal(rl_error_status(), RL_OK);
+    }
+}
+
 /* Every allocation fails once: an error, no leak, and the next try works. */
 static void test_without_memory(void **state) {
     (void)state;
@@ -375,6 +414,7 @@ int main(void) {
                                        cmocka_unit_test(test_refuses),
                                        cmocka_unit_test(test_skips_without_gradient),
                                        cmocka_unit_test(test_without_memory),
+                                       cmocka_unit_test(test_one_call),
                                        cmocka_unit_test(test_groups),
                                        cmocka_unit_test(test_half_parameters),
                                        cmocka_unit_test(test_accumulation)};
