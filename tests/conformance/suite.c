@@ -175,7 +175,7 @@ static bool query(suite *self, void *library) {
     const rl_backend *other = NULL, *api = NULL;
     *(void **)&function = dlsym(library, RL_BACKEND_QUERY_SYMBOL);
     self->section = SECTION_LIFECYCLE;
-    if (!check(self, function != NULL, "there is no symbol %s", RL_BACKEND_QUERY_SYMBOL))
+    if (!check(self, function != NULL, "there is no symbol %s", RL_BACKEND_QUERY_SYMBOL) || function == NULL)
         return false;
     rl_status status = (rl_status)function(RL_ABI_VERSION + 1000, &host, &other);
     check(self, status == RL_ABI_MISMATCH || (status == RL_OK && other && other->abi == RL_ABI_VERSION),
@@ -184,7 +184,7 @@ static bool query(suite *self, void *library) {
     status = (rl_status)function(RL_ABI_VERSION, &host, &api);
     if (!check(self, status == RL_OK, "%s gave status %d: %s", RL_BACKEND_QUERY_SYMBOL, (int)status,
                *self->sentence ? self->sentence : "and no reason") ||
-        !check(self, api != NULL, "%s gave RL_OK and no table", RL_BACKEND_QUERY_SYMBOL))
+        !check(self, api != NULL, "%s gave RL_OK and no table", RL_BACKEND_QUERY_SYMBOL) || api == NULL)
         return false;
     /* At this host's size: of a longer table the rest is ignored, of a shorter one the tail is zero. */
     memset(&self->table, 0, sizeof self->table);
@@ -241,14 +241,15 @@ int run_conformance(const char *path, const conformance_options *options, FILE *
     else if (!open_ref(self))
         fprintf(out, "the reference backend could not be opened: %s\n", self->sentence);
     else {
+        for (int s = 0; s < SECTION_COUNT && options->only; s++)
+            skip_section(self, (section)s, "another part was asked for");
         bool found = query(self, library);
         if (found)
             run_abi_sections(self, options->only);
         close_ref(self);
-        if (options->abi_only || options->only)
-            for (int s = SECTION_OPS; s < SECTION_COUNT; s++)
-                skip_section(self, (section)s, "asked for the ABI alone");
-        else if (found && self->device_worked)
+        for (int s = SECTION_OPS; s < SECTION_COUNT && options->abi_only; s++)
+            skip_section(self, (section)s, "asked for the ABI alone");
+        if (!options->abi_only && !options->only && found && self->device_worked)
             check_runtime(self, path, self->name);
         failed = print_report(self);
     }

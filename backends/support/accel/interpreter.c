@@ -45,7 +45,7 @@ static void last_uses(const rl_program *program, int *out_last) {
         const rl_insn *insn = &program->insns[v];
         const uint8_t operand[3] = {insn->a, insn->b, insn->c};
         out_last[v] = v;
-        for (int o = 0; o < operands_of(insn->code); o++)
+        for (int o = 0; o < 3 && o < operands_of(insn->code); o++)
             out_last[operand[o]] = v;
     }
     for (int k = 0; k < program->n_outputs; k++)

@@ -131,9 +131,8 @@ static void write_params(rl_text_buffer *out, const reduction *self, int kept, i
                 "kept[%d][%d], stride[%d][%d], slot[%d], end_slot[%d];\n} RL_LOCAL(params);\n",
                 self->n, kept, reduced, self->n, kept, self->n, reduced, self->pro_slots + 1, self->epi_slots + 1);
 }
-static size_t params_count(const reduction *self, int kept, int reduced) {
-    return (size_t)(4 + self->n + kept + reduced + self->n * (kept + reduced) + self->pro_slots + 1 + self->epi_slots +
-                    1);
+static int params_count(const reduction *self, int kept, int reduced) {
+    return 4 + self->n + kept + reduced + self->n * (kept + reduced) + self->pro_slots + 1 + self->epi_slots + 1;
 }
 
 static void write_arguments(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
@@ -490,7 +489,7 @@ static size_t fill_params(const rl_reduce_args *args, const plan *how, int64_t *
         put_layout(&how->reduced, reduced, shape, put_layout(&how->kept, kept, kept_shape, shape + reduced));
     rl_source_slots(what->prologue, args->scalars, slots);
     rl_source_slots(what->epilogue, args->epilogue_scalars, slots + what->pro_slots + 1);
-    return 8 * params_count(what, kept, reduced);
+    return sizeof *params * (size_t)params_count(what, kept, reduced);
 }
 
 /* The buffers of a stage, and the parameters. */

@@ -135,7 +135,7 @@ void rl_source_program(rl_text_buffer *out, const rl_program *program, const cha
             rl_text_put(out, "rl_in_%s(rl_out_%s(%sv%d))", dtype, dtype, prefix, insn->a);
         } else {
             rl_text_put(out, "rl_i_%s(", insn_name(insn->code));
-            for (int o = 0; o < insn_operands(insn->code); o++)
+            for (int o = 0; o < 3 && o < insn_operands(insn->code); o++)
                 rl_text_put(out, "%s%sv%d", o ? ", " : "", prefix, operand[o]);
             rl_text_put_all(out, ")");
         }
