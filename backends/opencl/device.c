@@ -75,7 +75,7 @@ static void fit_kernels(rl_backend_device *self) {
 }
 
 static void describe(rl_backend_device *self, cl_platform_id platform, cl_device_id id) {
-    char version[128], platform_name[128] = "", driver[96];
+    char version[128], platform_name[128] = "", driver[96], name[128];
     memset(self, 0, sizeof *self);
     self->platform = platform;
     self->id = id;
@@ -85,14 +85,15 @@ static void describe(rl_backend_device *self, cl_platform_id platform, cl_device
     self->compute_units = (uint32_t)device_number(id, CL_DEVICE_MAX_COMPUTE_UNITS);
     self->memory = device_number(id, CL_DEVICE_GLOBAL_MEM_SIZE);
     self->largest = device_number(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
-    device_text(id, CL_DEVICE_NAME, self->name, sizeof self->name);
+    device_text(id, CL_DEVICE_NAME, name, sizeof name);
+    memcpy(self->name, name, sizeof self->name);
     device_text(id, CL_DRIVER_VERSION, driver, sizeof driver);
     device_text(id, CL_DEVICE_VERSION, version, sizeof version);
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof platform_name - 1, platform_name, NULL);
     snprintf(self->driver, sizeof self->driver, "%.60s %.60s", platform_name, driver);
+    snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.60s %.60s, %.80s",
+             RUSHLIGHT_VERSION, name, platform_name, driver, version);
     fit_kernels(self);
-    snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.100s, %.80s", RUSHLIGHT_VERSION,
-             self->name, self->driver, version);
 }
 
 /* Devices of a platform that are available and have a compiler, of the kind (GPU and others, or CPUs) asked for. */
@@ -168,6 +169,7 @@ rl_status ocl_device_info(uint32_t number, rl_device_info *info) {
         .flags = (self->is_cpu ? RL_DEVICE_CPU : 0) | (self->accel.traits.f64 ? RL_DEVICE_F64 : 0) |
                  (self->unified ? RL_DEVICE_UNIFIED : 0),
         .memory_total = self->memory,
+        .memory_free = self->memory - self->memory_used,
         .compute_units = self->compute_units,
         .alignment = 64,
     };

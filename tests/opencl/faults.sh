@@ -28,7 +28,7 @@ output=$(work matmul) || fail "the driver behind the stand-in does not work: $ou
 
 for call in clCreateContext clCreateCommandQueue clCreateBuffer clCreateProgramWithSource clBuildProgram clCreateKernel \
     clSetKernelArg clEnqueueNDRangeKernel clEnqueueReadBuffer clEnqueueWriteBuffer clEnqueueMarkerWithWaitList clFinish; do
-    for n in 1 1+ 2 5+; do
+    for n in 1 1+ 2 20+; do
         # A cold cache: programs are built. The command shows what failed first, or works where there is no n-th call.
         output=$(RUSHLIGHT_CACHE=$folder/none/$call$n STAND_IN_ICD_FAIL=$call:$n RUSHLIGHT_DEVICE=opencl timeout 300 \
             "$rushlight" train fashion-mnist --model mlp --data "$folder/tiny" --epochs 1 --batch 16 2>&1)
@@ -36,7 +36,7 @@ for call in clCreateContext clCreateCommandQueue clCreateBuffer clCreateProgramW
         [ $status -lt 124 ] || fail "$call:$n ends with status $status: $output"
         [[ $output != *"not released"* ]] || fail "$call:$n: $output"
         case $n in
-        *+) [ $status != 0 ] || [[ $call == clEnqueueMarkerWithWaitList ]] || fail "$call:$n has no effect: $output" ;;
+        1+) [ $status != 0 ] || [[ $call == clEnqueueMarkerWithWaitList ]] || fail "$call:$n has no effect: $output" ;;
         esac
         [ $status = 0 ] || [[ $output == *"$call"* ]] || fail "$call:$n: the error does not name the call: $output"
         RUSHLIGHT_CACHE=$folder/none/$call$n STAND_IN_ICD_FAIL=$call:$n "$rushlight" devices 2>&1 |

@@ -210,7 +210,9 @@ static void take_over(cl_platform_id platform) {
 EXPORT cl_int clIcdGetPlatformIDsKHR(cl_uint room, cl_platform_id *platforms, cl_uint *out_n);
 EXPORT cl_int clIcdGetPlatformIDsKHR(cl_uint room, cl_platform_id *platforms, cl_uint *out_n) {
     cl_int (*function)(cl_uint, cl_platform_id *, cl_uint *);
-    *(void **)&function = driver_symbol("clIcdGetPlatformIDsKHR");
+    void *(*find)(const char *); /* drivers give this one by name alone */
+    *(void **)&find = driver_symbol("clGetExtensionFunctionAddress");
+    *(void **)&function = find ? find("clIcdGetPlatformIDsKHR") : NULL;
     cl_int error = function ? function(room, platforms, out_n) : -1001; /* CL_PLATFORM_NOT_FOUND_KHR */
     if (error == CL_SUCCESS && platforms && room)
         take_over(platforms[0]);
