@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a backend sees of the host: messages, threads, scratch memory, the kernel cache. */
-#include <errno.h>
-#include <fcntl.h>
+/* What a backend sees of the host: messages, threads, scratch memory, the kernel cache (cache.c). */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/env.h"
+#include "dispatch/cache.h"
 #include "dispatch/registry.h"
 
 /* Per thread, freed at its end. */
@@ -102,96 +100,11 @@ static void *host_scratch(size_t bytes) {
     return self->scratch ? self->scratch : host_scratch(64);
 }
 
-/* The kernel cache: a file an entry, named by a hash of its key; the key itself stands first in it. -------------------
- */
-
-static uint64_t hash_text(const char *text) { /* FNV-1a */
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
-/* The folder of the cache, without a trailing slash; false where there is none. */
-static bool cache_folder(rl_text *out) {
-    const char *given = rl_env_get(RL_ENV_CACHE), *xdg = secure_getenv("XDG_CACHE_HOME"), *home = secure_getenv("HOME");
-    if (given)
-        rl_text_add(out, "%s", given);
-    else if (xdg && *xdg == '/')
-        rl_text_add(out, "%s/rushlight", xdg);
-    else if (home && *home == '/')
-        rl_text_add(out, "%s/.cache/rushlight", home);
-    return out->data && !out->failed;
-}
-
-static bool make_folders(char *path) {
-    for (char *at = path + 1; *at; at++) {
-        if (*at == '/') {
-            *at = '\0';
-            mkdir(path, 0700);
-            *at = '/';
-        }
-    }
-    return mkdir(path, 0700) == 0 || errno == EEXIST;
-}
-
-static FILE *cache_open(const char *entry, bool write, char *final, char *temporary, size_t room) {
-    rl_text folder = {0};
-    FILE *file = NULL;
-    if (cache_folder(&folder) && (!write || make_folders(folder.data))) {
-        snprintf(final, room, "%s/%016llx", folder.data, (unsigned long long)hash_text(entry));
-        snprintf(temporary, room, "%s.%ld.XXXXXX", final, (long)getpid());
-        int fd = write ? mkostemp(temporary, O_CLOEXEC) : open(final, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        file = fd >= 0 ? fdopen(fd, write ? "wb" : "rb") : NULL;
-        if (fd >= 0 && file == NULL)
-            close(fd);
-    }
-    rl_text_free(&folder);
-    return file;
-}
-
-static rl_status host_cache_get(const char *entry, void *data, size_t *bytes) {
-    char final[4096], temporary[4096];
-    FILE *file = cache_open(entry, false, final, temporary, sizeof final);
-    rl_status status = RL_NOT_FOUND;
-    size_t length = strlen(entry) + 1, room = *bytes;
-    *bytes = 0;
-    if (file == NULL)
-        return RL_NOT_FOUND;
-    char *key_text = malloc(length);
-    struct stat info;
-    if (key_text && fstat(fileno(file), &info) == 0 && (size_t)info.st_size >= length &&
-        fread(key_text, 1, length, file) == length && memcmp(key_text, entry, length) == 0) {
-        size_t whole = (size_t)info.st_size - length, part = whole < room ? whole : room;
-        if (part == 0 || (data && fread(data, 1, part, file) == part)) {
-            *bytes = whole;
-            status = RL_OK;
-        }
-    }
-    free(key_text);
-    fclose(file);
-    return status;
-}
-
-static rl_status host_cache_put(const char *entry, const void *data, size_t bytes) {
-    char final[4096], temporary[4096];
-    size_t length = strlen(entry) + 1;
-    FILE *file = cache_open(entry, true, final, temporary, sizeof final);
-    if (file == NULL)
-        return RL_IO_ERROR;
-    bool written = fwrite(entry, 1, length, file) == length && fwrite(data, 1, bytes, file) == bytes;
-    written = fclose(file) == 0 && written;
-    if (written && rename(temporary, final) == 0)
-        return RL_OK;
-    unlink(temporary);
-    return RL_IO_ERROR;
-}
-
 const rl_host rl_host_table = {.size = sizeof(rl_host),
                                .abi = RL_ABI_VERSION,
                                .fail = host_fail,
                                .log = host_log,
                                .thread_count = host_thread_count,
                                .scratch = host_scratch,
-                               .cache_get = host_cache_get,
-                               .cache_put = host_cache_put};
+                               .cache_get = rl_cache_get,
+                               .cache_put = rl_cache_put};

@@ -28,6 +28,7 @@ typedef struct entry {
     rl_accel_spec spec;
     entry_state state;
     unsigned calls;
+    int launched;          /* the kernel was given to be launched */
     int failed;            /* building it in passing failed: the next caller builds it, and gets the error */
     char *text;            /* its source; NULL before it was asked for */
     uint64_t hash;         /* of that, the prelude and the device */
@@ -259,7 +260,7 @@ static void store(rl_accel *self, int all) {
     for (module *in = table->n_unstored ? table->modules : NULL; in; in = in->next) {
         int ready = !in->stored;
         for (int i = 0; i < in->n_entries && !all; i++)
-            ready &= in->entries[i]->calls > 0;
+            ready &= in->entries[i]->launched;
         if (!ready)
             continue;
         in->stored = 1;
@@ -436,6 +437,7 @@ rl_status rl_accel_find(rl_accel *self, const char *row, const rl_accel_spec *sp
     while (at->state == ENTRY_BUILDING)
         pthread_cond_wait(&table->changed, &table->lock);
     at->calls++;
+    at->launched = 1;
     if (at->state == ENTRY_READY) {
         *out_kernel = at->kernel;
         pthread_mutex_unlock(&table->lock);
@@ -486,8 +488,10 @@ rl_status rl_accel_find_ready(rl_accel *self, const char *row, const rl_accel_sp
     unsigned calls = ++at->calls;
     entry_state state = at->state;
     int failed = at->failed;
-    if (state == ENTRY_READY)
+    if (state == ENTRY_READY) {
         *out_kernel = at->kernel;
+        at->launched = 1;
+    }
     if (state == ENTRY_NEW && !failed) {
         at->state = ENTRY_BUILDING;
         pthread_mutex_unlock(&table->lock);
