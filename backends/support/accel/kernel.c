@@ -519,6 +519,23 @@ rl_status rl_accel_run(rl_backend_stream *stream, const char *row, const rl_acce
     return self->driver->launch(stream, kernel, row, args, n_args, groups, self->traits.group);
 }
 
+rl_status rl_accel_send(rl_backend_stream *stream, const char *row, rl_accel_kernel *kernel, rl_accel_arg *args,
+                        unsigned n_args, const int64_t *params, uint64_t bytes, int by_memory, uint64_t groups) {
+    const rl_accel *self = rl_accel_of(stream);
+    rl_backend_buffer *buffer = NULL;
+    uint64_t at = 0;
+    if (by_memory) {
+        rl_status status = self->driver->upload(stream, params, bytes, &buffer, &at);
+        if (status)
+            return status;
+        args[n_args++] = (rl_accel_arg){.buffer = buffer};
+        args[n_args++] = RL_ACCEL_VALUE(at);
+    } else {
+        args[n_args++] = (rl_accel_arg){.value = params, .bytes = bytes};
+    }
+    return self->driver->launch(stream, kernel, row, args, n_args, groups, self->traits.group);
+}
+
 /* Arguments ---------------------------------------------------------------------------------------------------- */
 
 rl_accel_arg rl_accel_buffer_of(rl_backend_stream *stream, const rl_operand *operand) {

@@ -39,6 +39,10 @@ rl_status rl_accel_find_ready(rl_accel *self, const char *row, const rl_accel_sp
 /* rl_accel_find and a launch of `groups` groups of traits.group work-items. */
 rl_status rl_accel_run(rl_backend_stream *stream, const char *row, const rl_accel_spec *spec, const rl_accel_arg *args,
                        unsigned n_args, uint64_t groups);
+/* A launch of a kernel whose last argument is `params`, or where `by_memory` is set their place in memory: a buffer and
+ * an offset. `args` has room for two more than n_args. */
+rl_status rl_accel_send(rl_backend_stream *stream, const char *row, rl_accel_kernel *kernel, rl_accel_arg *args,
+                        unsigned n_args, const int64_t *params, uint64_t bytes, int by_memory, uint64_t groups);
 /* The argument for an operand's buffer (its offset goes with the parameters); absent and empty ones have a stand-in. */
 rl_accel_arg rl_accel_buffer_of(rl_backend_stream *stream, const rl_operand *operand);
 unsigned rl_accel_dtype_bytes(uint32_t dtype);

@@ -165,93 +165,119 @@ static int round_dims(const rl_layout *layout) {
     return rl_layout_total(layout) > RL_GENERATE_LITTLE ? dims : dims <= 4 ? 4 : 12;
 }
 
+/* One launch: jobs that are flat with the same modes, or a single one. */
+typedef struct map_launch {
+    const rl_program *program;
+    const rl_map_job *const *jobs;
+    const rl_layout *layout; /* of the first job */
+    int n_jobs, room, dims;  /* room: jobs that the kernel takes; dims: its dimensions, 0 where flat */
+    rl_accel_spec spec;
+    int64_t params[MOST_PARAMS];
+    rl_accel_arg args[MOST_ARGS + 2];
+    unsigned n_args;
+    int64_t items;
+} map_launch;
+
+static int64_t elements_of(const rl_map_job *job) {
+    int64_t total = 1;
+    for (int64_t d = 0; d < job->ndim; d++)
+        total *= job->shape[d];
+    return total;
+}
+
+static void specify(const rl_accel *self, map_launch *out) {
+    rl_accel_spec *spec = &out->spec;
+    size_t bytes = params_bytes(out->program, out->dims, out->room);
+    spec->family = out->program->flags & RL_PROGRAM_RANDOM ? &random_map_family : &map_family;
+    spec->program[0] = out->program;
+    spec->word[WORD_DIMS] = out->dims;
+    spec->word[WORD_JOBS] = out->room;
+    spec->word[WORD_NARROW] = out->dims == 0 || rl_layout_narrow(out->layout);
+    spec->word[WORD_BY_MEMORY] =
+        bytes + 8 * (size_t)(real_operands(out->program) * out->room) > self->traits.param_bytes;
+    rl_generate_modes(out->layout, out->dims && rl_layout_total(out->layout) <= RL_GENERATE_LITTLE,
+                      spec->word + WORD_MODES);
+}
+
+/* The buffers of the kernel's j-th job, and its offsets, slots and total; where there are fewer jobs, of nothing. */
+static void add_job(rl_backend_stream *stream, map_launch *self, int j) {
+    const rl_program *program = self->program;
+    const rl_map_job *job = self->jobs[j < self->n_jobs ? j : 0];
+    int n = all_operands(program), slots = rl_source_slots(program, NULL, NULL) + 1;
+    int64_t *total = self->params, *offset = total + self->room + j * n;
+    int64_t *slot = total + self->room + self->room * n + j * slots;
+    for (int k = 0; k < real_operands(program); k++) {
+        int is_in = k < program->n_inputs, number = is_in ? k : k - program->n_inputs;
+        const rl_operand *operand = is_in ? &job->inputs[number] : &job->outputs[number];
+        self->args[self->n_args++] = rl_accel_buffer_of(stream, operand);
+        offset[k] = rl_accel_offset(operand, is_in ? program->input_dtype[number] : program->output_dtype[number]);
+    }
+    if (j < self->n_jobs) {
+        total[j] = elements_of(job);
+        rl_source_slots(program, job->scalars, slot);
+    }
+}
+
+/* Shape and strides, for a kernel of rows; its total is that of vectors. */
+static void add_rows(map_launch *self, int64_t width) {
+    const rl_layout *layout = self->layout;
+    int dims = self->dims, n = all_operands(self->program), skip = dims - layout->dims;
+    int64_t *shape = self->params + 1 + n + rl_source_slots(self->program, NULL, NULL) + 1, *stride = shape + dims;
+    int64_t inner = layout->dims ? layout->shape[layout->dims - 1] : 1;
+    for (int d = 0; d < dims; d++) {
+        shape[d] = d < skip ? 1 : layout->shape[d - skip];
+        for (int k = 0; k < n; k++)
+            stride[k * dims + d] = d < skip ? 0 : layout->stride[k][d - skip];
+    }
+    self->items = self->params[0] = self->params[0] / inner * ((inner + width - 1) / width);
+}
+
+static void count_vectors(map_launch *self, int64_t width) {
+    int64_t most = 0;
+    for (int j = 0; j < self->n_jobs; j++)
+        most = self->params[j] > most ? self->params[j] : most;
+    self->items = (most + width - 1) / width;
+}
+
 /* Whether the interpreter is to be asked, slow as it is. */
 static int is_small(const rl_accel *self, const rl_map_job *const *jobs, int n_jobs) {
     int64_t all = 0;
-    for (int j = 0; j < n_jobs; j++) {
-        int64_t total = 1;
-        for (int64_t d = 0; d < jobs[j]->ndim; d++)
-            total *= jobs[j]->shape[d];
-        all += total;
-    }
+    for (int j = 0; j < n_jobs; j++)
+        all += elements_of(jobs[j]);
     return all <= RL_INTERPRETER_MOST || self->traits.interpret == RL_ACCEL_INTERPRET_ALWAYS;
 }
 
-/* One launch: the jobs are flat with the same modes, or there is one. */
+static rl_status interpret(rl_backend_stream *stream, const map_launch *self) {
+    rl_status status = RL_OK;
+    for (int j = 0; j < self->n_jobs && !status; j++)
+        status = rl_interpreter_map(stream, self->program, self->jobs[j]);
+    return status;
+}
+
 static rl_status launch(rl_backend_stream *stream, const rl_program *program, const rl_map_job *const *jobs,
                         const rl_layout *layout, int n_jobs, int room, int dims) {
-    rl_accel *self = rl_accel_of(stream);
-    int n = all_operands(program), slots = rl_source_slots(program, NULL, NULL), real = real_operands(program);
-    int64_t params[MOST_PARAMS] = {0};
-    int64_t *total = params, *offset = total + room, *slot = offset + room * n, *shape = slot + room * (slots + 1);
-    int64_t items = 0;
-    size_t bytes = params_bytes(program, dims, room);
-    rl_accel_arg args[MOST_ARGS + 2];
-    unsigned n_args = 0;
-    rl_accel_spec spec = {.family = program->flags & RL_PROGRAM_RANDOM ? &random_map_family : &map_family,
-                          .program = {program}};
-    spec.word[WORD_DIMS] = dims;
-    spec.word[WORD_JOBS] = room;
-    spec.word[WORD_NARROW] = dims == 0 || rl_layout_narrow(layout);
-    spec.word[WORD_BY_MEMORY] = bytes + 8 * (size_t)(real * room) > self->traits.param_bytes;
-    rl_generate_modes(layout, dims && rl_layout_total(layout) <= RL_GENERATE_LITTLE, spec.word + WORD_MODES);
+    rl_accel *accel = rl_accel_of(stream);
+    int64_t width = (int64_t)accel->traits.width;
+    map_launch self = {
+        .program = program, .jobs = jobs, .layout = layout, .n_jobs = n_jobs, .room = room, .dims = dims};
     rl_accel_kernel *kernel = NULL;
-    rl_status status = rl_accel_find_ready(self, "map", &spec, &kernel);
+    specify(accel, &self);
+    rl_status status = rl_accel_find_ready(accel, "map", &self.spec, &kernel);
+    if (!status && !kernel && is_small(accel, jobs, n_jobs) && rl_interpreter_takes(program))
+        return interpret(stream, &self);
+    if (!status && !kernel)
+        status = rl_accel_find(accel, "map", &self.spec, &kernel);
     if (status)
         return status;
-    if (!kernel && is_small(self, jobs, n_jobs) && rl_interpreter_takes(program)) {
-        for (int j = 0; j < n_jobs && !status; j++)
-            status = rl_interpreter_map(stream, program, jobs[j]);
-        return status;
-    }
-    if (!kernel && (status = rl_accel_find(self, "map", &spec, &kernel)))
-        return status;
-    for (int j = 0; j < room; j++) {
-        const rl_map_job *job = jobs[j < n_jobs ? j : 0];
-        for (int k = 0; k < real; k++) {
-            const rl_operand *operand = k < program->n_inputs ? &job->inputs[k] : &job->outputs[k - program->n_inputs];
-            uint32_t dtype =
-                k < program->n_inputs ? program->input_dtype[k] : program->output_dtype[k - program->n_inputs];
-            args[n_args++] = rl_accel_buffer_of(stream, operand);
-            offset[j * n + k] = rl_accel_offset(operand, dtype);
-        }
-        if (j < n_jobs) {
-            total[j] = 1;
-            for (int64_t d = 0; d < job->ndim; d++)
-                total[j] *= job->shape[d];
-            rl_source_slots(program, job->scalars, slot + j * (slots + 1));
-        }
-    }
-    int64_t width = (int64_t)self->traits.width;
-    if (dims) {
-        int64_t *stride = shape + dims, inner = layout->dims ? layout->shape[layout->dims - 1] : 1;
-        int skip = dims - layout->dims;
-        for (int d = 0; d < dims; d++) {
-            shape[d] = d < skip ? 1 : layout->shape[d - skip];
-            for (int k = 0; k < n; k++)
-                stride[k * dims + d] = d < skip ? 0 : layout->stride[k][d - skip];
-        }
-        items = total[0] = total[0] / inner * ((inner + width - 1) / width);
-    } else {
-        for (int j = 0; j < n_jobs; j++)
-            items = total[j] > items ? total[j] : items;
-        items = (items + width - 1) / width;
-    }
-    if (spec.word[WORD_BY_MEMORY]) {
-        rl_backend_buffer *buffer;
-        uint64_t at;
-        if ((status = self->driver->upload(stream, params, bytes, &buffer, &at)))
-            return status;
-        args[n_args++] = (rl_accel_arg){.buffer = buffer};
-        args[n_args++] = RL_ACCEL_VALUE(at);
-        return self->driver->launch(stream, kernel, "map", args, n_args,
-                                    rl_accel_groups(self, (uint64_t)items, program->n_insns * (uint64_t)width),
-                                    self->traits.group);
-    }
-    args[n_args++] = (rl_accel_arg){.value = params, .bytes = bytes};
-    return self->driver->launch(stream, kernel, "map", args, n_args,
-                                rl_accel_groups(self, (uint64_t)items, program->n_insns * (uint64_t)width),
-                                self->traits.group);
+    for (int j = 0; j < room; j++)
+        add_job(stream, &self, j);
+    if (dims)
+        add_rows(&self, width);
+    else
+        count_vectors(&self, width);
+    return rl_accel_send(stream, "map", kernel, self.args, self.n_args, self.params, params_bytes(program, dims, room),
+                         self.spec.word[WORD_BY_MEMORY],
+                         rl_accel_groups(accel, (uint64_t)self.items, program->n_insns * (uint64_t)width));
 }
 
 /* Whether flat layouts a and b are for one kernel. */
@@ -270,13 +296,6 @@ static int jobs_room(const rl_accel *self, const rl_program *program) {
     return room;
 }
 
-static int is_empty(const rl_map_job *job) {
-    for (int64_t d = 0; d < job->ndim; d++)
-        if (job->shape[d] == 0)
-            return 1;
-    return 0;
-}
-
 rl_status rl_accel_map(rl_backend_stream *stream, const rl_map_args *args) {
     rl_accel *self = rl_accel_of(stream);
     const rl_program *program = args->program;
@@ -286,7 +305,7 @@ rl_status rl_accel_map(rl_backend_stream *stream, const rl_map_args *args) {
     rl_status status = RL_OK;
     for (uint32_t j = 0; j < args->n_jobs && !status; j++) {
         const rl_map_job *job = &args->jobs[j];
-        if (is_empty(job))
+        if (elements_of(job) == 0)
             continue;
         lay_out(self, program, job, &layout);
         int flat = is_flat(&layout);

@@ -492,17 +492,11 @@ static size_t fill_params(const rl_reduce_args *args, const plan *how, int64_t *
     return sizeof *params * (size_t)params_count(what, kept, reduced);
 }
 
-/* The buffers of a stage, and the parameters. */
-static rl_status run(rl_backend_stream *stream, const rl_reduce_args *args, const plan *how, reduce_kind kind,
-                     int partial, rl_backend_buffer *const *parts) {
-    rl_accel *self = rl_accel_of(stream);
+static rl_accel_spec specify(const plan *how, reduce_kind kind, int partial) {
     const reduction *what = &how->what;
-    int64_t params[MOST_PARAMS] = {0};
-    rl_accel_arg call[MOST_ARGS];
-    unsigned n = 0;
     rl_accel_spec spec = {.family = what->prologue->flags & RL_PROGRAM_RANDOM ? &random_reduce_family : &reduce_family,
                           .program = {what->prologue, what->epilogue}};
-    spec.word[WORD_KIND] = kind;
+    spec.word[WORD_KIND] = (int32_t)kind;
     spec.word[WORD_KEPT] = how->kept_dims;
     spec.word[WORD_REDUCED] = how->reduced_dims;
     spec.word[WORD_PARTIAL] = partial;
@@ -510,39 +504,51 @@ static rl_status run(rl_backend_stream *stream, const rl_reduce_args *args, cons
         spec.word[WORD_COMBINERS] |= what->combiner[k] << 4 * k;
     if (kind != KIND_FINISH)
         rl_generate_modes(kind == KIND_LINES ? &how->reduced : &how->kept, how->is_little, spec.word + WORD_MODES);
+    return spec;
+}
+
+/* The buffers that a stage's kernel takes, as write_arguments has them. */
+static unsigned put_buffers(rl_backend_stream *stream, const rl_reduce_args *args, const reduction *what,
+                            reduce_kind kind, int partial, rl_backend_buffer *const *parts, rl_accel_arg *out) {
+    unsigned n = 0;
     for (int k = 0; k < what->prologue->n_inputs && kind != KIND_FINISH; k++)
-        call[n++] = rl_accel_buffer_of(stream, &args->inputs[k]);
+        out[n++] = rl_accel_buffer_of(stream, &args->inputs[k]);
     for (int k = 0; k < what->epilogue->n_outputs && !partial; k++)
-        call[n++] = rl_accel_buffer_of(stream, &args->outputs[k]);
+        out[n++] = rl_accel_buffer_of(stream, &args->outputs[k]);
     for (int k = 0; k < what->combined && (partial || kind == KIND_FINISH); k++) {
-        call[n++] = (rl_accel_arg){.buffer = parts[2 * k]};
+        out[n++] = (rl_accel_arg){.buffer = parts[2 * k]};
         if (is_arg(what->combiner[k]))
-            call[n++] = (rl_accel_arg){.buffer = parts[2 * k + 1]};
+            out[n++] = (rl_accel_arg){.buffer = parts[2 * k + 1]};
     }
+    return n;
+}
+
+static uint64_t groups_of(const rl_accel *self, const plan *how, reduce_kind kind) {
+    uint64_t width = self->traits.width, cost = (uint64_t)how->chunk * how->what.prologue->n_insns;
+    uint64_t column = (uint64_t)last_size(&how->kept), items = (uint64_t)how->items;
+    if (kind == KIND_FINISH)
+        return rl_accel_groups(self, items, (uint64_t)how->parts);
+    if (kind == KIND_LINES) /* a group an item */
+        return rl_accel_groups(self, items * (uint64_t)how->parts * self->traits.group, cost / width + 8);
+    return rl_accel_groups(self, (uint64_t)how->parts * (items / column) * ((column + width - 1) / width), cost);
+}
+
+/* One stage. */
+static rl_status run(rl_backend_stream *stream, const rl_reduce_args *args, const plan *how, reduce_kind kind,
+                     int partial, rl_backend_buffer *const *parts) {
+    rl_accel *self = rl_accel_of(stream);
+    int64_t params[MOST_PARAMS] = {0};
+    rl_accel_arg call[MOST_ARGS];
+    rl_accel_kernel *kernel = NULL;
+    rl_accel_spec spec = specify(how, kind, partial);
+    unsigned n = put_buffers(stream, args, &how->what, kind, partial, parts, call);
     size_t bytes = fill_params(args, how, params);
-    rl_backend_buffer *buffer;
-    uint64_t at;
     spec.word[WORD_BY_MEMORY] = bytes + 8 * n > self->traits.param_bytes;
-    if (spec.word[WORD_BY_MEMORY]) {
-        rl_status status = self->driver->upload(stream, params, bytes, &buffer, &at);
-        if (status)
-            return status;
-        call[n++] = (rl_accel_arg){.buffer = buffer};
-        call[n++] = RL_ACCEL_VALUE(at);
-    } else {
-        call[n++] = (rl_accel_arg){.value = params, .bytes = bytes};
-    }
-    uint64_t width = self->traits.width, cost = (uint64_t)how->chunk * what->prologue->n_insns, items;
-    if (kind == KIND_LINES) { /* a group an item */
-        items = (uint64_t)(how->items * how->parts);
-        uint64_t groups = rl_accel_groups(self, items * self->traits.group, cost / width + 8);
-        return rl_accel_run(stream, "reduce", &spec, call, n, groups);
-    }
-    items = kind == KIND_FINISH ? (uint64_t)how->items
-                                : (uint64_t)how->parts * (uint64_t)(how->items / last_size(&how->kept)) *
-                                      (((uint64_t)last_size(&how->kept) + width - 1) / width);
-    return rl_accel_run(stream, "reduce", &spec, call, n,
-                        rl_accel_groups(self, items, kind == KIND_FINISH ? 64 : cost));
+    rl_status status = rl_accel_find(self, "reduce", &spec, &kernel);
+    if (status)
+        return status;
+    return rl_accel_send(stream, "reduce", kernel, call, n, params, bytes, spec.word[WORD_BY_MEMORY],
+                         groups_of(self, how, kind));
 }
 
 rl_status rl_accel_reduce(rl_backend_stream *stream, const rl_reduce_args *args) {
