@@ -22,18 +22,29 @@ static void place(const rl_operand *operand, uint32_t dtype, int dims, int64_t *
         out_stride[d] = operand->buffer ? operand->stride[d] : 0;
 }
 
-static int64_t scale_bits(uint32_t reg, double scale) {
-    int64_t bits = 0;
-    float narrow = (float)scale;
-    if (reg == RL_F64)
-        memcpy(&bits, &scale, sizeof bits);
-    else
-        memcpy(&bits, &narrow, sizeof narrow);
-    return bits;
-}
-
 static int64_t mask_kind(uint32_t mask_dtype) {
     return mask_dtype == 0 ? 0 : mask_dtype == RL_BOOL ? 1 : 2;
+}
+
+/* The parameters of either direction's args, but for its operands. */
+#define PARAMS_OF(args)                                                                                                \
+    {                                                                                                                  \
+        .batch = (args)->batch, .heads = (args)->heads, .q_length = (args)->q_length, .k_length = (args)->k_length,    \
+        .width = (args)->width, .value_width = (args)->value_width,                                                    \
+        .scale = rl_accel_bits((args)->dtype, (args)->scale), .mask_kind = mask_kind((args)->mask_dtype),              \
+        .causal = (args)->causal != 0                                                                                  \
+    }
+
+/* The operands that both directions read. */
+static void place_all(uint32_t dtype, const rl_operand *q, const rl_operand *k, const rl_operand *v,
+                      uint32_t mask_dtype, const rl_operand *mask, const rl_operand *out, const rl_operand *log_sum,
+                      rl_attention_params *p) {
+    place(q, dtype, 4, &p->q_at, p->q_stride);
+    place(k, dtype, 4, &p->k_at, p->k_stride);
+    place(v, dtype, 4, &p->v_at, p->v_stride);
+    place(mask, mask_dtype, 4, &p->mask_at, p->mask_stride);
+    place(out, dtype, 4, &p->out_at, p->out_stride);
+    place(log_sum, rl_gemm_register(dtype), 3, &p->log_at, p->log_stride);
 }
 
 static rl_accel_spec spec_of(uint32_t dtype, int64_t width, int64_t value_width) {
@@ -89,28 +100,15 @@ static int supports(rl_backend_device *device, const void *given, const char **o
 static rl_status attention(rl_backend_stream *stream, const void *given) {
     const rl_attention_args *args = given;
     rl_accel *self = rl_accel_of(stream);
-    uint32_t dtype = args->dtype, reg = rl_gemm_register(dtype);
+    uint32_t dtype = args->dtype;
     rl_accel_spec spec = spec_of(dtype, args->width, args->value_width);
-    rl_attention_params p = {.batch = args->batch,
-                             .heads = args->heads,
-                             .q_length = args->q_length,
-                             .k_length = args->k_length,
-                             .width = args->width,
-                             .value_width = args->value_width,
-                             .scale = scale_bits(reg, args->scale),
-                             .mask_kind = mask_kind(args->mask_dtype),
-                             .causal = args->causal != 0};
+    rl_attention_params p = PARAMS_OF(args);
     const int64_t k_shape[4] = {args->batch, args->heads, args->k_length, args->width};
     const int64_t v_shape[4] = {args->batch, args->heads, args->k_length, args->value_width};
     rl_accel_arg k, v;
     if (args->batch * args->heads * args->q_length == 0)
         return RL_OK;
-    place(&args->q, dtype, 4, &p.q_at, p.q_stride);
-    place(&args->k, dtype, 4, &p.k_at, p.k_stride);
-    place(&args->v, dtype, 4, &p.v_at, p.v_stride);
-    place(&args->mask, args->mask_dtype, 4, &p.mask_at, p.mask_stride);
-    place(&args->out, dtype, 4, &p.out_at, p.out_stride);
-    place(&args->log_sum, reg, 3, &p.log_at, p.log_stride);
+    place_all(dtype, &args->q, &args->k, &args->v, args->mask_dtype, &args->mask, &args->out, &args->log_sum, &p);
     rl_status status = walked(stream, "attention", dtype, &args->k, k_shape, SLOT_FIRST, &p.k_at, p.k_stride, &k);
     if (!status)
         status = walked(stream, "attention", dtype, &args->v, v_shape, SLOT_SECOND, &p.v_at, p.v_stride, &v);
@@ -194,23 +192,10 @@ static rl_status attention_backward(rl_backend_stream *stream, const void *given
     rl_accel *self = rl_accel_of(stream);
     uint32_t dtype = args->dtype, reg = rl_gemm_register(dtype);
     rl_accel_spec spec = spec_of(dtype, args->width, args->value_width);
-    rl_attention_params p = {.batch = args->batch,
-                             .heads = args->heads,
-                             .q_length = args->q_length,
-                             .k_length = args->k_length,
-                             .width = args->width,
-                             .value_width = args->value_width,
-                             .scale = scale_bits(reg, args->scale),
-                             .mask_kind = mask_kind(args->mask_dtype),
-                             .causal = args->causal != 0};
+    rl_attention_params p = PARAMS_OF(args);
     rl_accel_arg dots = {0};
     place(&args->grad_out, dtype, 4, &p.grad_at, p.grad_stride);
-    place(&args->q, dtype, 4, &p.q_at, p.q_stride);
-    place(&args->k, dtype, 4, &p.k_at, p.k_stride);
-    place(&args->v, dtype, 4, &p.v_at, p.v_stride);
-    place(&args->mask, args->mask_dtype, 4, &p.mask_at, p.mask_stride);
-    place(&args->out, dtype, 4, &p.out_at, p.out_stride);
-    place(&args->log_sum, reg, 3, &p.log_at, p.log_stride);
+    place_all(dtype, &args->q, &args->k, &args->v, args->mask_dtype, &args->mask, &args->out, &args->log_sum, &p);
     place(&args->grad_q, dtype, 4, &p.dq_at, p.dq_stride);
     place(&args->grad_k, dtype, 4, &p.dk_at, p.dk_stride);
     place(&args->grad_v, dtype, 4, &p.dv_at, p.dv_stride);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "device_text.h"
+#include "rl_interp.h"
 #include "source.h"
 
 #define KC 256 /* as device/gemm.h has it */
@@ -29,7 +30,7 @@ static const rl_accel_family spread_family = {.name = "spread", .text = rl_devic
 uint32_t rl_gemm_register(uint32_t dtype) {
     static const uint8_t of[] = {
         [RL_REG_F32] = RL_F32, [RL_REG_F64] = RL_F64, [RL_REG_I32] = RL_I32, [RL_REG_I64] = RL_I64};
-    return of[rl_source_reg_of(dtype)];
+    return of[rl_interp_dtype_reg(dtype)];
 }
 
 rl_status rl_gemm_spread(rl_backend_stream *stream, const char *row, uint32_t dtype, const rl_operand *from,
@@ -44,19 +45,6 @@ rl_status rl_gemm_spread(rl_backend_stream *stream, const char *row, uint32_t dt
         return status;
     const rl_accel_arg args[] = {rl_accel_buffer_of(stream, from), *out, RL_ACCEL_VALUE(*params)};
     return rl_accel_run(stream, row, &spec, args, 3, rl_accel_groups(self, (uint64_t)(rows * vectors), 64));
-}
-
-/* alpha or beta as the register's number. */
-static int64_t scale_bits(uint32_t reg, double value) {
-    int64_t bits = (int64_t)value;
-    float narrow = (float)value;
-    if (reg == RL_F64) {
-        memcpy(&bits, &value, sizeof bits);
-    } else if (reg == RL_F32) {
-        bits = 0;
-        memcpy(&bits, &narrow, sizeof narrow);
-    }
-    return bits;
 }
 
 static void put_batch(rl_gemm *gemm) {
@@ -145,8 +133,8 @@ rl_status rl_gemm_run(rl_backend_stream *stream, const char *row, rl_gemm *gemm)
     if (p->batch == 0 || p->m == 0 || p->n == 0)
         return RL_OK;
     cut(self, gemm);
-    p->alpha = scale_bits(reg, gemm->alpha);
-    p->beta = scale_bits(reg, gemm->beta);
+    p->alpha = rl_accel_bits(reg, gemm->alpha);
+    p->beta = rl_accel_bits(reg, gemm->beta);
     spec.word[WORD_DTYPE] = (int32_t)gemm->dtype;
     spec.word[WORD_RDTYPE] = (int32_t)reg;
     spec.word[WORD_BDTYPE] = (int32_t)gemm->dtype;

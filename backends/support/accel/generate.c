@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate.h"
+#include "rl_interp.h"
 
 static int is_random(const rl_program *program) {
     return (program->flags & RL_PROGRAM_RANDOM) != 0;
@@ -48,7 +49,7 @@ static void write_place(rl_text_buffer *out, const rl_walk *walk, int k) {
 void rl_generate_loads(rl_text_buffer *out, const rl_program *program, const char *prefix, const rl_walk *walk) {
     for (int k = 0; k < program->n_inputs; k++) {
         const char *dtype = rl_source_dtype(program->input_dtype[k]);
-        const char *type = rl_source_register(rl_source_reg_of(program->input_dtype[k]));
+        const char *type = rl_source_register(rl_interp_dtype_reg(program->input_dtype[k]));
         rl_text_put(out, "const %s %sx%d = ", type, prefix, k);
         if (mode_of(walk, k) == 0) {
             rl_text_put(out, "(%s)(rl_in_%s(in%d[", type, dtype, k);

@@ -18,18 +18,16 @@ static rl_status check_dtypes(rl_accel *self, const char *row, uint32_t dtype, u
     return RL_OK;
 }
 
+/* The move that args of gather or scatter ask for. */
+#define MOVE_OF(args, name, how)                                                                                       \
+    {                                                                                                                  \
+        .row = name, .kind = how, .dtype = (args)->dtype, .index_dtype = (args)->index_dtype, .dim = (args)->dim,      \
+        .dim_size = (args)->dim_size, .ndim = (args)->ndim, .shape = (args)->shape, .in = (args)->in,                  \
+        .index = (args)->index, .out = (args)->out                                                                     \
+    }
+
 rl_status rl_accel_gather(rl_backend_stream *stream, const rl_gather_args *args) {
-    rl_move move = {.row = "gather",
-                    .kind = RL_MOVE_GATHER,
-                    .dtype = args->dtype,
-                    .index_dtype = args->index_dtype,
-                    .dim = args->dim,
-                    .dim_size = args->dim_size,
-                    .ndim = args->ndim,
-                    .shape = args->shape,
-                    .in = args->in,
-                    .index = args->index,
-                    .out = args->out};
+    rl_move move = MOVE_OF(args, "gather", RL_MOVE_GATHER);
     rl_status status = check_dtypes(rl_accel_of(stream), "gather", args->dtype, args->index_dtype);
     if (status || rl_accel_product(args->ndim, args->shape) == 0)
         return status;
@@ -244,17 +242,7 @@ static int by_columns(const rl_accel *self, const rl_scatter_args *args) {
 }
 
 static rl_status move_scatter(rl_backend_stream *stream, const rl_scatter_args *args) {
-    rl_move move = {.row = "scatter",
-                    .kind = RL_MOVE_SCATTER,
-                    .dtype = args->dtype,
-                    .index_dtype = args->index_dtype,
-                    .dim = args->dim,
-                    .dim_size = args->dim_size,
-                    .ndim = args->ndim,
-                    .shape = args->shape,
-                    .in = args->in,
-                    .index = args->index,
-                    .out = args->out};
+    rl_move move = MOVE_OF(args, "scatter", RL_MOVE_SCATTER);
     return rl_accel_move(stream, &move);
 }
 

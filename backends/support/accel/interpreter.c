@@ -6,6 +6,7 @@
 #include "device/params.h"
 #include "device_text.h"
 #include "kernel.h"
+#include "rl_interp.h"
 #include "source.h"
 
 #define REGISTERS 16
@@ -25,13 +26,6 @@ static int64_t pack(unsigned insn, unsigned type, unsigned dtype, unsigned to, u
                      (uint64_t)c << FIELD_C);
 }
 
-static int operands_of(unsigned insn) {
-#define COUNT(NAME, number, operands, types, text) [number] = operands,
-    static const uint8_t counts[RL_INSN_COUNT] = {RL_INSN_LIST(COUNT)};
-#undef COUNT
-    return counts[insn];
-}
-
 static int add(code *self, int64_t insn) {
     if (self->n == RL_INTERPRETER_INSNS)
         return 0;
@@ -45,7 +39,7 @@ static void last_uses(const rl_program *program, int *out_last) {
         const rl_insn *insn = &program->insns[v];
         const uint8_t operand[3] = {insn->a, insn->b, insn->c};
         out_last[v] = v;
-        for (int o = 0; o < 3 && o < operands_of(insn->code); o++)
+        for (int o = 0; o < 3 && o < rl_source_operands(insn->code); o++)
             out_last[operand[o]] = v;
     }
     for (int k = 0; k < program->n_outputs; k++)
@@ -96,7 +90,7 @@ static int translate(const rl_program *program, code *out) {
     }
     for (int k = 0; k < program->n_outputs; k++) {
         const rl_insn *insn = &program->insns[program->output_value[k]];
-        if (!add(out, pack(RL_INTERPRETER_STORE, rl_source_result(insn), program->output_dtype[k], 0,
+        if (!add(out, pack(RL_INTERPRETER_STORE, rl_interp_result(insn), program->output_dtype[k], 0,
                            at[program->output_value[k]], (unsigned)k, 0)))
             return 0;
     }
@@ -116,7 +110,7 @@ static const char *const member[] = {[RL_REG_F32] = "f", [RL_REG_F64] = "d", [RL
 /* "case <code, type>: r[to].f = rl_i_NAME(r[a].f, ...); break;" */
 static void write_case(rl_text_buffer *out, unsigned number, const char *name, int operands, rl_reg type) {
     rl_insn insn = {.code = (uint8_t)number, .type = (uint8_t)type};
-    rl_text_put(out, "case %u:\nr[to].%s = rl_i_%s(", number * 4 + (unsigned)type, member[rl_source_result(&insn)],
+    rl_text_put(out, "case %u:\nr[to].%s = rl_i_%s(", number * 4 + (unsigned)type, member[rl_interp_result(&insn)],
                 name);
     for (int o = 0; o < operands; o++)
         rl_text_put(out, "%sr[%c].%s", o ? ", " : "", "abc"[o],
@@ -150,7 +144,7 @@ static void write_cases(rl_text_buffer *out, int f64) {
 /* Loads, stores and casts, by dtype and register. */
 static void write_memory(rl_text_buffer *out, int f64) {
     for (uint32_t dtype = 1; dtype < RL_DTYPE_COUNT; dtype++) {
-        const char *name = rl_source_dtype(dtype), *in = member[rl_source_reg_of(dtype)];
+        const char *name = rl_source_dtype(dtype), *in = member[rl_interp_dtype_reg(dtype)];
         if (dtype == RL_F64 && !f64)
             continue;
         rl_text_put(out,

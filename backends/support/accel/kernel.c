@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "device_text.h"
+#include "rl_interp.h"
 #include "source.h"
 
 #define BUCKETS 1024u
@@ -106,14 +107,6 @@ static int ends_with(const char *word, size_t length, const char *end) {
     return length >= n && memcmp(word + length - n, end, n) == 0;
 }
 
-static const char *dtype_name(int32_t dtype) {
-#define NAME(NAME, code, bytes, reg, text) [code] = #NAME,
-    static const char *const names[RL_DTYPE_COUNT] = {RL_DTYPE_LIST(NAME)};
-#undef NAME
-    const char *name = dtype > 0 && dtype < RL_DTYPE_COUNT ? names[dtype] : NULL;
-    return name ? name : "NONE";
-}
-
 /* #defines the words, or takes them back. */
 static void define_words(rl_text_buffer *out, const rl_accel_spec *spec, int undo) {
     const char *word = spec->family->words ? spec->family->words : "";
@@ -128,7 +121,8 @@ static void define_words(rl_text_buffer *out, const rl_accel_spec *spec, int und
             if (undo)
                 rl_text_put(out, "#undef %c_%.*s\n", *kind, n, word);
             else
-                rl_text_put(out, "#define %c_%.*s rl_%c_%s\n", *kind, n, word, *kind, dtype_name(spec->word[i]));
+                rl_text_put(out, "#define %c_%.*s rl_%c_%s\n", *kind, n, word, *kind,
+                            rl_source_dtype((uint32_t)spec->word[i]));
         word += length;
         word += strspn(word, " ");
     }
@@ -544,10 +538,20 @@ rl_accel_arg rl_accel_buffer_of(rl_backend_stream *stream, const rl_operand *ope
 }
 
 unsigned rl_accel_dtype_bytes(uint32_t dtype) {
-#define BYTES(NAME, code, bytes, reg, text) [code] = bytes,
-    static const uint8_t table[] = {RL_DTYPE_LIST(BYTES)};
-#undef BYTES
-    return dtype < sizeof table && table[dtype] ? table[dtype] : 1;
+    size_t bytes = rl_interp_dtype_bytes(dtype);
+    return bytes ? (unsigned)bytes : 1;
+}
+
+int64_t rl_accel_bits(uint32_t dtype, double value) {
+    int64_t bits = (int64_t)value;
+    float narrow = (float)value;
+    if (dtype == RL_F64) {
+        memcpy(&bits, &value, sizeof bits);
+    } else if (rl_interp_dtype_reg(dtype) == RL_REG_F32) {
+        bits = 0;
+        memcpy(&bits, &narrow, sizeof narrow);
+    }
+    return bits;
 }
 
 int64_t rl_accel_offset(const rl_operand *operand, uint32_t dtype) {

@@ -45,7 +45,9 @@ rl_status rl_accel_send(rl_backend_stream *stream, const char *row, rl_accel_ker
                         unsigned n_args, const int64_t *params, uint64_t bytes, int by_memory, uint64_t groups);
 /* The argument for an operand's buffer (its offset goes with the parameters); absent and empty ones have a stand-in. */
 rl_accel_arg rl_accel_buffer_of(rl_backend_stream *stream, const rl_operand *operand);
-unsigned rl_accel_dtype_bytes(uint32_t dtype);
+unsigned rl_accel_dtype_bytes(uint32_t dtype); /* 1 of what is no dtype */
+/* A number as kernels take it among their parameters: the bits of the dtype's register, in the low bytes. */
+int64_t rl_accel_bits(uint32_t dtype, double value);
 /* An operand's offset in elements of its dtype. */
 int64_t rl_accel_offset(const rl_operand *operand, uint32_t dtype);
 /* Groups for `items` independent pieces of work, each of about `cost` elementary steps: enough to fill the device, no

@@ -5,7 +5,7 @@
 
 /* What to take where an operand is not of its register's dtype: a copy that is. a (batch, m, k). */
 static rl_status widen_a(rl_backend_stream *stream, const char *row, uint32_t dtype, const rl_operand *a,
-                         int64_t batch_ndim, rl_gemm *gemm) {
+                         rl_gemm *gemm) {
     rl_gemm_params *p = &gemm->params;
     rl_layout *batch = &gemm->batch;
     rl_spread_params spread = {.shape = {1, 1, 1, p->m, p->k},
@@ -13,7 +13,6 @@ static rl_status widen_a(rl_backend_stream *stream, const char *row, uint32_t dt
                                .in_stride = {0, 0, 0, p->a_i[0], p->a_k[0]},
                                .size = {1, p->m, p->k},
                                .step = {1, 1, 1}};
-    (void)batch_ndim;
     /* The batch as one or two dimensions; more only where rows of a are broadcast in odd ways. */
     rl_layout own = *batch;
     own.n = 1;
@@ -62,7 +61,7 @@ static rl_status product(rl_backend_stream *stream, const char *row, uint32_t dt
     gemm->c_overlaps = same_place(c, a) || same_place(c, b);
     rl_status status = RL_OK;
     if (rl_gemm_register(dtype) != dtype && gemm->params.k && gemm->params.m && rl_layout_total(&gemm->batch))
-        status = widen_a(stream, row, dtype, a, 0, gemm);
+        status = widen_a(stream, row, dtype, a, gemm);
     return status ? status : rl_gemm_run(stream, row, gemm);
 }
 

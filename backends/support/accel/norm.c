@@ -260,19 +260,10 @@ static uint32_t dtype_of(const norm_args *args, int k) {
                                          : args->param_dtype;
 }
 
-static int64_t bits_of(const norm_args *args) {
-    int64_t wide;
-    int32_t narrow;
-    const float eps = (float)args->eps;
-    memcpy(&wide, &args->eps, sizeof wide);
-    memcpy(&narrow, &eps, sizeof narrow);
-    return args->dtype == RL_F64 ? wide : narrow;
-}
-
 static void fill_params(const rl_accel *accel, norm_task *self) {
     rl_norm_params *p = &self->params;
     const int64_t width = (int64_t)accel->traits.width;
-    *p = (rl_norm_params){.lines = self->line.lines, .eps = bits_of(self->args)};
+    *p = (rl_norm_params){.lines = self->line.lines, .eps = rl_accel_bits(self->args->dtype, self->args->eps)};
     fill_dims(&self->kept, round_dims(self->kept.dims, is_little(self)), p->kept, p->kept_stride);
     fill_dims(&self->along, round_dims(self->along.dims, is_little(self)), p->along, p->along_stride);
     for (int k = 0; k < RL_NORM_OPERANDS; k++)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "generate.h"
+#include "rl_interp.h"
 
 #define BLOCK 128
 #define MOST_PARTS 512
@@ -63,14 +64,14 @@ static reduction of_spec(const rl_accel_spec *spec) {
 static const char *scalar_of(const reduction *self, int k) {
     static const char *const names[] = {
         [RL_REG_F32] = "float", [RL_REG_F64] = "double", [RL_REG_I32] = "int", [RL_REG_I64] = "long"};
-    return names[rl_source_reg_of(self->prologue->output_dtype[k])];
+    return names[rl_interp_dtype_reg(self->prologue->output_dtype[k])];
 }
 static const char *vector_of(const reduction *self, int k) {
-    return rl_source_register(rl_source_reg_of(self->prologue->output_dtype[k]));
+    return rl_source_register(rl_interp_dtype_reg(self->prologue->output_dtype[k]));
 }
 
 static const char *identity_of(const reduction *self, int k) {
-    rl_reg reg = rl_source_reg_of(self->prologue->output_dtype[k]);
+    rl_reg reg = rl_interp_dtype_reg(self->prologue->output_dtype[k]);
     int is_float = reg == RL_REG_F32 || reg == RL_REG_F64;
     switch (self->combiner[k]) {
     case RL_COMBINE_SUM:
@@ -97,7 +98,7 @@ static void write_combine(rl_text_buffer *out, const reduction *self, int k, con
         return;
     }
     const char *mask = vectors ? "rl_i32" : "int", *order = self->combiner[k] == RL_COMBINE_ARGMAX ? "GT" : "LT";
-    rl_reg reg = rl_source_reg_of(self->prologue->output_dtype[k]);
+    rl_reg reg = rl_interp_dtype_reg(self->prologue->output_dtype[k]);
     int is_float = reg == RL_REG_F32 || reg == RL_REG_F64;
     rl_text_put(out, "{ %s before = rl_i_%s(%s%d, %s%d), same = rl_i_EQ(%s%d, %s%d);\n", mask, order, v, k, acc, k, v,
                 k, acc, k);

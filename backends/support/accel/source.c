@@ -62,17 +62,9 @@ const char *rl_source_register(rl_reg reg) {
     return names[reg];
 }
 
-rl_reg rl_source_reg_of(uint32_t dtype) {
-    return rl_interp_dtype_reg(dtype);
-}
-
-rl_reg rl_source_result(const rl_insn *insn) {
-    return rl_interp_result(insn);
-}
-
 int rl_source_has_f64(const rl_program *program) {
     for (int v = 0; v < program->n_insns; v++)
-        if (rl_source_result(&program->insns[v]) == RL_REG_F64 || program->insns[v].type == RL_REG_F64)
+        if (rl_interp_result(&program->insns[v]) == RL_REG_F64 || program->insns[v].type == RL_REG_F64)
             return 1;
     for (int k = 0; k < program->n_inputs; k++)
         if (program->input_dtype[k] == RL_F64)
@@ -108,7 +100,7 @@ static const char *insn_name(unsigned code) {
     return names[code];
 }
 
-static int insn_operands(unsigned code) {
+int rl_source_operands(unsigned code) {
 #define COUNT(NAME, number, operands, types, text) [number] = operands,
     static const uint8_t counts[RL_INSN_COUNT] = {RL_INSN_LIST(COUNT)};
 #undef COUNT
@@ -120,7 +112,7 @@ void rl_source_program(rl_text_buffer *out, const rl_program *program, const cha
     for (int v = 0; v < program->n_insns; v++) {
         const rl_insn *insn = &program->insns[v];
         const uint8_t operand[3] = {insn->a, insn->b, insn->c};
-        rl_text_put(out, "const %s %sv%d = ", rl_source_register(rl_source_result(insn)), prefix, v);
+        rl_text_put(out, "const %s %sv%d = ", rl_source_register(rl_interp_result(insn)), prefix, v);
         if (insn->code == RL_INSN_INPUT) {
             rl_text_put(out, "%sx%d", prefix, insn->imm);
         } else if (insn->code == RL_INSN_SCALAR) {
@@ -135,7 +127,7 @@ void rl_source_program(rl_text_buffer *out, const rl_program *program, const cha
             rl_text_put(out, "rl_in_%s(rl_out_%s(%sv%d))", dtype, dtype, prefix, insn->a);
         } else {
             rl_text_put(out, "rl_i_%s(", insn_name(insn->code));
-            for (int o = 0; o < 3 && o < insn_operands(insn->code); o++)
+            for (int o = 0; o < 3 && o < rl_source_operands(insn->code); o++)
                 rl_text_put(out, "%s%sv%d", o ? ", " : "", prefix, operand[o]);
             rl_text_put_all(out, ")");
         }

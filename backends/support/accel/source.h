@@ -17,11 +17,11 @@ uint32_t rl_source_indices(const rl_program *program);
 
 int rl_source_has_f64(const rl_program *program);
 
-/* "F32" of a dtype; the vector type of a register: "rl_f32"; of a dtype; the register in which an insn's result is. */
+/* "F32" of a dtype; the vector type of a register: "rl_f32". */
 const char *rl_source_dtype(uint32_t dtype);
 const char *rl_source_register(rl_reg reg);
-rl_reg rl_source_reg_of(uint32_t dtype);
-rl_reg rl_source_result(const rl_insn *insn);
+/* How many operands an instruction has, by its code. */
+int rl_source_operands(unsigned code);
 
 /*
  * Writes the instructions as declarations of v0, v1, ... with `prefix` before v. They read x0, x1, ... (the inputs, in
