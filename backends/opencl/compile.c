@@ -5,8 +5,6 @@
 
 #include "opencl.h"
 
-#define BUILD_OPTIONS "-cl-std=CL1.2 -w"
-
 struct rl_accel_kernel {
     struct rl_accel_kernel *next;
     cl_kernel kernel;
@@ -42,7 +40,6 @@ static rl_status build(rl_accel *accel, const char *source, const void *binary, 
     cl_int error = CL_SUCCESS, taken = CL_SUCCESS;
     const unsigned char *data = binary;
     size_t length = (size_t)bytes;
-    const char *options = device->correct ? BUILD_OPTIONS " -cl-fp32-correctly-rounded-divide-sqrt" : BUILD_OPTIONS;
     rl_accel_module *self = calloc(1, sizeof *self);
     if (!self)
         return ocl_host->fail(RL_OUT_OF_MEMORY, "no host memory for a program");
@@ -55,7 +52,7 @@ static rl_status build(rl_accel *accel, const char *source, const void *binary, 
     if (error || taken)
         status =
             ocl_fail(error ? error : taken, binary ? "clCreateProgramWithBinary" : "clCreateProgramWithSource", NULL);
-    else if ((error = clBuildProgram(self->program, 1, &device->id, options, NULL, NULL)))
+    else if ((error = clBuildProgram(self->program, 1, &device->id, device->options, NULL, NULL)))
         status = binary ? ocl_fail(error, "clBuildProgram", NULL) : build_failed(device, self->program, error, source);
     if (!status) {
         *out_module = self;

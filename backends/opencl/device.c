@@ -57,6 +57,12 @@ static bool asked_for(const char *what) {
     return false;
 }
 
+/* What RUSHLIGHT_OPENCL_OPTIONS gives the compiler besides ours; part of the identity, as binaries differ by it. */
+static const char *more_options(void) {
+    const char *given = getenv("RUSHLIGHT_OPENCL_OPTIONS");
+    return given ? given : "";
+}
+
 static void fit_kernels(rl_backend_device *self) {
     rl_accel_traits *traits = &self->accel.traits;
     bool as_cpu = asked_for("cpu") || (self->is_cpu && !asked_for("gpu"));
@@ -91,8 +97,10 @@ static void describe(rl_backend_device *self, cl_platform_id platform, cl_device
     device_text(id, CL_DEVICE_VERSION, version, sizeof version);
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof platform_name - 1, platform_name, NULL);
     snprintf(self->driver, sizeof self->driver, "%.60s %.60s", platform_name, driver);
-    snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.60s %.60s, %.80s",
-             RUSHLIGHT_VERSION, name, platform_name, driver, version);
+    snprintf(self->options, sizeof self->options, "-cl-std=CL1.2 -w%s %.200s",
+             self->correct ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", more_options());
+    snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.60s %.60s, %.80s, %.200s",
+             RUSHLIGHT_VERSION, name, platform_name, driver, version, more_options());
     fit_kernels(self);
 }
 

@@ -26,9 +26,9 @@ struct rl_backend_device {
     bool open, is_cpu, unified;
     bool correct; /* can round f32 division and square root correctly */
     uint32_t number, compute_units;
-    uint64_t memory, largest; /* bytes in all, and of one buffer at most */
-    char name[128], driver[128];
-    pthread_mutex_t lock; /* guards memory_used */
+    uint64_t memory, largest;                  /* bytes in all, and of one buffer at most */
+    char name[128], driver[128], options[256]; /* options: of the compiler */
+    pthread_mutex_t lock;                      /* guards memory_used */
     uint64_t memory_used;
 };
 

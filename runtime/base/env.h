@@ -5,7 +5,7 @@
 
 #include "rushlight/base.h"
 
-/* X(NAME, "default", "meaning"). The last two are read by the backends of their names, not by the runtime. */
+/* X(NAME, "default", "meaning"). The last three are read by the backends of their names, not by the runtime. */
 #define RL_ENV_LIST(X)                                                                                                 \
     X(DEVICE, "the usable device of highest rank", "device that tensors are made on: ref, onednn, onednn:0 ...")       \
     X(BACKEND_PATH, "", "absolute paths of further backends, files and folders, by ':'")                               \
@@ -16,7 +16,8 @@
     X(CACHE, "$XDG_CACHE_HOME/rushlight", "folder of the kernel cache")                                                \
     X(MEMORY_LIMIT, "0", "bytes that the allocator takes from each device at most; 0: no limit")                       \
     X(ONEDNN_ISA, "the best of this machine", "of onednn, for tests: baseline, avx2 or avx512")                        \
-    X(OPENCL_KERNELS, "what suits the device", "of opencl, for tests: cpu, gpu, build, interpret, separated by ','")
+    X(OPENCL_KERNELS, "what suits the device", "of opencl, for tests: cpu, gpu, build, interpret, separated by ','")   \
+    X(OPENCL_OPTIONS, "none", "more options for the compilers of opencl: \"-cl-opt-disable\", \"-g\"")
 
 #define RL_ENV_ENUM_(NAME, default_text, text) RL_ENV_##NAME,
 typedef enum rl_env { RL_ENV_LIST(RL_ENV_ENUM_) RL_ENV_COUNT } rl_env;

@@ -139,7 +139,15 @@ typedef struct rl_sample {
     bool no_gradcheck; /* not differentiable there; needs `why` */
 } rl_sample;
 /* Masks of dtypes. */
-#define RL_SAMPLE_FLOATS (1u << RL_F32 | 1u << RL_F64 | 1u << RL_F16 | 1u << RL_BF16)
+#define RL_SAMPLE_WIDE (1u << RL_F32 | 1u << RL_F64)
+#define RL_SAMPLE_HALVES (1u << RL_F16 | 1u << RL_BF16)
+#define RL_SAMPLE_FLOATS (RL_SAMPLE_WIDE | RL_SAMPLE_HALVES)
+/* Of an op whose two stages a device may run as one: the value between them is then not rounded, and the second stage
+ * can make more of the difference. */
+#define RL_SAMPLE_STAGES(args)                                                                                         \
+    {args, .dtypes = RL_SAMPLE_WIDE}, {                                                                                \
+        args, .dtypes = RL_SAMPLE_HALVES, .rtol = 1.6e-2, .atol = 1e-4, .why = "the value between may be rounded"      \
+    }
 #define RL_SAMPLE_NO_BOOL (RL_SAMPLE_FLOATS | 1u << RL_I8 | 1u << RL_U8 | 1u << RL_I16 | 1u << RL_I32 | 1u << RL_I64)
 /* A call that must fail, and a part of the sentence with which it must. */
 typedef struct rl_bad {

@@ -330,14 +330,14 @@ const rl_op_def rl_op_def_conv = {
     .bad = conv_bad,
 };
 
-static const rl_sample conv_activation_samples[] = {{"f[2,17,9,9], f[16,17,3,3], f[16], 1, 1, activation=\"relu\""},
-                                                    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu\""},
-                                                    {"f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu_tanh\""},
-                                                    {"f[2,4,9,10,8], f[8,4,3,3,3], f[8], 1, 1, activation=\"relu\"",
-                                                     .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3, .no_gradcheck = true,
-                                                     .why = LONG_SUMS},
-                                                    {"f[2,3,7], f[4,3,3], activation=\"none\""},
-                                                    {0}};
+static const rl_sample conv_activation_samples[] = {
+    {"f[2,17,9,9], f[16,17,3,3], f[16], 1, 1, activation=\"relu\""},
+    RL_SAMPLE_STAGES("f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu\""),
+    RL_SAMPLE_STAGES("f[2,3,5,5], f[4,3,3,3], f[4], activation=\"gelu_tanh\""),
+    {"f[2,4,9,10,8], f[8,4,3,3,3], f[8], 1, 1, activation=\"relu\"", .dtypes = LARGE, .rtol = 1e-3, .atol = 1e-3,
+     .no_gradcheck = true, .why = LONG_SUMS},
+    {"f[2,3,7], f[4,3,3], activation=\"none\""},
+    {0}};
 static const rl_bad conv_activation_bad[] = {
     {"f[2,3,7], f[4,3,3], activation=\"tanh\"", RL_INVALID_ARGUMENT, "activation must be none"},
     {"f[2,3,7], f[4,2,3]", RL_SHAPE_MISMATCH, "takes 2 channels, and input has 3"},

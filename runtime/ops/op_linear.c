@@ -145,8 +145,8 @@ const rl_op_def rl_op_def_linear = {
 };
 
 static const rl_sample linear_activation_samples[] = {{"f[2,3,4], f[5,4], f[5], \"relu\""},
-                                                      {"f[3,4], f[5,4], None, \"gelu\""},
-                                                      {"f[3,4], f[5,4]t, f[5], \"gelu_tanh\""},
+                                                      RL_SAMPLE_STAGES("f[3,4], f[5,4], None, \"gelu\""),
+                                                      RL_SAMPLE_STAGES("f[3,4], f[5,4]t, f[5], \"gelu_tanh\""),
                                                       {"f[0,4], f[5,4], f[5], \"relu\""},
                                                       {"f[4], f[5,4], f[5], \"relu\""},
                                                       {"f[3,4], f[4], None, \"relu\""},

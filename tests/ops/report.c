@@ -35,6 +35,26 @@ bool check(const trial *self, check_kind kind, bool passed, const char *format, 
     return passed;
 }
 
+bool find_ops(driver *self, int argc, char **argv) {
+    const char *given = argc > 1 ? argv[1] : "1/1";
+    char *rest = NULL;
+    self->parts = 1;
+    if (!strchr(given, '/')) {
+        self->only = given;
+        return true;
+    }
+    self->part = (int)strtol(given, &rest, 10) - 1;
+    self->parts = *rest == '/' ? (int)strtol(rest + 1, &rest, 10) : 0;
+    if (*rest == '\0' && self->part >= 0 && self->part < self->parts)
+        return true;
+    printf("FAILED: '%s' is no part of all ops: \"1/4\" to \"4/4\" are\n", given);
+    return false;
+}
+
+bool is_wanted(const driver *self, size_t op, const char *name) {
+    return self->only ? strcmp(self->only, name) == 0 : (int)(op % (size_t)self->parts) == self->part;
+}
+
 int report(const driver *self, int tried) {
     int failed = 0;
     if (self->hidden > 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Derivatives of every op, of first and second order, on every sample against differences: test_gradcheck [OP]. On the
- * reference device, or on those that RUSHLIGHT_TEST_DEVICES names.
+ * Derivatives of every op, of first and second order, on every sample against differences: test_gradcheck [OP or
+ * PART/PARTS]. On the reference device, or on those that RUSHLIGHT_TEST_DEVICES names.
  */
 #include <string.h>
 
@@ -43,14 +43,14 @@ static void try_op(driver *self, trial *t) {
 }
 
 int main(int argc, char **argv) {
-    driver self = {.only = argc > 1 ? argv[1] : NULL};
-    if (!find_devices(&self, "ref"))
+    driver self = {0};
+    if (!find_ops(&self, argc, argv) || !find_devices(&self, "ref"))
         return 1;
     int tried = 0;
     for (size_t op = 0; op < rl_op_count(); op++) {
         rl_op_info info = {.struct_size = sizeof info};
         rl_op_describe(op, &info);
-        if (self.only && strcmp(self.only, info.name) != 0)
+        if (!is_wanted(&self, op, info.name))
             continue;
         trial t = {.driver = &self, .op = op, .name = info.name, .args = "", .device = self.ref, .dtype = RL_F64};
         try_op(&self, &t);

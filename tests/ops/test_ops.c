@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every op on every sample with every dtype: test_ops [OP]. On all usable host devices, or on those that
+ * Every op on every sample with every dtype: test_ops [OP or PART/PARTS]. On all usable host devices, or on those that
  * RUSHLIGHT_TEST_DEVICES names ("onednn,sim:0"), against the reference device.
  */
 #include <string.h>
@@ -55,14 +55,14 @@ static void try_bad(driver *self, trial *t) {
 }
 
 int main(int argc, char **argv) {
-    driver self = {.only = argc > 1 ? argv[1] : NULL};
+    driver self = {0};
     int tried = 0;
-    if (!find_devices(&self, NULL))
+    if (!find_ops(&self, argc, argv) || !find_devices(&self, NULL))
         return 1;
     for (size_t op = 0; op < rl_op_count(); op++) {
         rl_op_info info = {.struct_size = sizeof info};
         rl_op_describe(op, &info);
-        if (self.only && strcmp(self.only, info.name) != 0)
+        if (!is_wanted(&self, op, info.name))
             continue;
         trial t = {.driver = &self, .op = op, .name = info.name, .args = "", .device = self.ref, .dtype = RL_F32};
         try_samples(&self, &t);

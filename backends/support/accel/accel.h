@@ -72,7 +72,7 @@ struct rl_accel { /* first in a backend's device */
     const rl_host *host;
     const rl_accel_driver *driver;
     rl_accel_traits traits;
-    char identity[320]; /* of device, driver and backend's version: part of the kernel cache's keys */
+    char identity[640]; /* of device, driver, options and backend's version: part of the kernel cache's keys */
     struct rl_accel_table *table;
 };
 /* The first member of a backend's stream is a pointer to this. */
