@@ -146,7 +146,7 @@ typedef struct rl_sample {
  * can make more of the difference. */
 #define RL_SAMPLE_STAGES(args)                                                                                         \
     {args, .dtypes = RL_SAMPLE_WIDE}, {                                                                                \
-        args, .dtypes = RL_SAMPLE_HALVES, .rtol = 3e-2, .atol = 1e-4, .why = "the value between may be rounded"      \
+        args, .dtypes = RL_SAMPLE_HALVES, .rtol = 3e-2, .atol = 1e-4, .why = "the value between may be rounded"        \
     }
 #define RL_SAMPLE_NO_BOOL (RL_SAMPLE_FLOATS | 1u << RL_I8 | 1u << RL_U8 | 1u << RL_I16 | 1u << RL_I32 | 1u << RL_I64)
 /* A call that must fail, and a part of the sentence with which it must. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate.h"
+
+#include <math.h>
+
 #include "rl_interp.h"
 
 static int is_random(const rl_program *program) {
@@ -17,6 +20,26 @@ void rl_generate_add_pseudo(rl_layout *layout, const rl_program *program) {
             rl_layout_add_index(layout, d);
     if (is_random(program))
         rl_layout_add_number(layout, ~0u);
+}
+
+void rl_generate_map_layout(rl_layout *out, const rl_program *program, const rl_map_job *job) {
+    rl_layout_init(out, job->ndim, job->shape);
+    for (int k = 0; k < program->n_inputs; k++)
+        rl_layout_add(out, job->inputs[k].stride, 0);
+    for (int k = 0; k < program->n_outputs; k++)
+        rl_layout_add(out, job->outputs[k].stride, 0);
+    rl_generate_add_pseudo(out, program);
+    rl_layout_merge(out);
+}
+
+int64_t rl_generate_identity(unsigned combiner, rl_reg reg) {
+    static const double value[] = {
+        [RL_COMBINE_SUM] = 0,        [RL_COMBINE_PROD] = 1,           [RL_COMBINE_MAX] = -INFINITY,
+        [RL_COMBINE_MIN] = INFINITY, [RL_COMBINE_ARGMAX] = -INFINITY, [RL_COMBINE_ARGMIN] = INFINITY};
+    int64_t least = reg == RL_REG_I32 ? INT32_MIN : INT64_MIN, most = reg == RL_REG_I32 ? INT32_MAX : INT64_MAX;
+    if (reg == RL_REG_F32 || reg == RL_REG_F64)
+        return rl_accel_bits(reg == RL_REG_F32 ? RL_F32 : RL_F64, value[combiner]);
+    return combiner == RL_COMBINE_SUM ? 0 : combiner == RL_COMBINE_PROD ? 1 : value[combiner] < 0 ? least : most;
 }
 
 void rl_generate_modes(const rl_layout *layout, int is_little, int32_t *out_words) {

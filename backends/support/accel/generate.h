@@ -20,6 +20,13 @@ void rl_generate_add_pseudo(rl_layout *layout, const rl_program *program);
 /* Of little work, every operand is walked by its stride, whatever it is: a kernel for each class would cost more to
  * build than it saves. */
 #define RL_GENERATE_LITTLE 16384 /* elements */
+/* Inputs, outputs and pseudo operands of a job, merged. */
+void rl_generate_map_layout(rl_layout *out, const rl_program *program, const rl_map_job *job);
+/* What a combiner begins with, as bits of the register. The number of no element is RL_GENERATE_NO_NUMBER. */
+int64_t rl_generate_identity(unsigned combiner, rl_reg reg);
+#define RL_GENERATE_NO_NUMBER "9223372036854775807L"
+/* A lane of reduce adds up at most so many values before its sum goes into another. */
+#define RL_GENERATE_BLOCK 128
 void rl_generate_modes(const rl_layout *layout, int is_little, int32_t *out_words);
 
 /* Where a vector's elements are: operand k begins at `at`[k] (NULL: at 0) and goes on by its stride from element

@@ -359,7 +359,7 @@ static void *builder(void *argument) {
             continue;
         }
         pthread_mutex_unlock(&table->lock);
-        (void)build(self, "map", entries, n);
+        (void)build(self, entries[0]->spec.family->name, entries, n);
         pthread_mutex_lock(&table->lock);
     }
     pthread_mutex_unlock(&table->lock);

@@ -140,13 +140,7 @@ static void as_vector(rl_layout *layout) {
 }
 
 static void lay_out(const rl_accel *self, const rl_program *program, const rl_map_job *job, rl_layout *out) {
-    rl_layout_init(out, job->ndim, job->shape);
-    for (int k = 0; k < program->n_inputs; k++)
-        rl_layout_add(out, job->inputs[k].stride, 0);
-    for (int k = 0; k < program->n_outputs; k++)
-        rl_layout_add(out, job->outputs[k].stride, 0);
-    rl_generate_add_pseudo(out, program);
-    rl_layout_merge(out);
+    rl_generate_map_layout(out, program, job);
     rl_layout_lengthen(out, (int64_t)self->traits.width);
     as_vector(out);
 }

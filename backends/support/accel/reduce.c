@@ -8,14 +8,15 @@
  * long, each is cut into parts, whose combined values a second kernel combines in their order.
  *
  * The order of a sum depends on shape, strides and the kind of device, never on how many threads there are. A lane adds
- * up at most BLOCK values before its sum goes into another, so errors grow with the logarithm of what is summed.
+ * up at most RL_GENERATE_BLOCK values before its sum goes into another, so errors grow with the logarithm of what is
+ * summed. Little work is done by the interpreter in the same order until its kernel is built.
  */
 #include <string.h>
 
 #include "generate.h"
+#include "interpreter.h"
 #include "rl_interp.h"
 
-#define BLOCK 128
 #define MOST_PARTS 512
 #define MOST_PARAMS (4 * RL_MAX_INSNS + RL_LAYOUT_OPERANDS * (2 * RL_MAX_DIMS + 1) + 64)
 #define MOST_ARGS (RL_MAX_INPUTS + RL_MAX_OUTPUTS + 2 * RL_MAX_COMBINED + 2)
@@ -70,23 +71,17 @@ static const char *vector_of(const reduction *self, int k) {
     return rl_source_register(rl_interp_dtype_reg(self->prologue->output_dtype[k]));
 }
 
-static const char *identity_of(const reduction *self, int k) {
+static void write_identity(rl_text_buffer *out, const reduction *self, int k) {
+    static const char *const form[] = {[RL_REG_F32] = "as_float((int)0x%llxu)",
+                                       [RL_REG_F64] = "as_double((long)0x%llxUL)",
+                                       [RL_REG_I32] = "(int)0x%llxu",
+                                       [RL_REG_I64] = "(long)0x%llxUL"};
     rl_reg reg = rl_interp_dtype_reg(self->prologue->output_dtype[k]);
-    int is_float = reg == RL_REG_F32 || reg == RL_REG_F64;
-    switch (self->combiner[k]) {
-    case RL_COMBINE_SUM:
-        return "0";
-    case RL_COMBINE_PROD:
-        return "1";
-    case RL_COMBINE_MAX:
-    case RL_COMBINE_ARGMAX:
-        return is_float ? "-RL_INFINITY" : reg == RL_REG_I32 ? "(-2147483647 - 1)" : "(-9223372036854775807L - 1)";
-    default:
-        return is_float ? "RL_INFINITY" : reg == RL_REG_I32 ? "2147483647" : "9223372036854775807L";
-    }
+    uint64_t bits = (uint64_t)rl_generate_identity(self->combiner[k], reg);
+    if (reg == RL_REG_F32 || reg == RL_REG_I32)
+        bits &= UINT32_MAX;
+    rl_text_put(out, form[reg], (unsigned long long)bits);
 }
-
-#define NO_NUMBER "9223372036854775807L"
 
 /* acc = acc combined with v; for ARGMAX and ARGMIN also their numbers. `lanes` 1: names of vectors. */
 static void write_combine(rl_text_buffer *out, const reduction *self, int k, const char *acc, const char *v,
@@ -117,10 +112,12 @@ static void write_combine(rl_text_buffer *out, const reduction *self, int k, con
 /* Declares accumulators with the identity: "acc0", "accnumber0". */
 static void write_identities(rl_text_buffer *out, const reduction *self, const char *acc, int vectors) {
     for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "%s %s%d = (%s)(%s);\n", vectors ? vector_of(self, k) : scalar_of(self, k), acc, k,
-                    vectors ? vector_of(self, k) : scalar_of(self, k), identity_of(self, k));
+        const char *type = vectors ? vector_of(self, k) : scalar_of(self, k);
+        rl_text_put(out, "%s %s%d = (%s)(", type, acc, k, type);
+        write_identity(out, self, k);
+        rl_text_put_all(out, ");\n");
         if (is_arg(self->combiner[k]))
-            rl_text_put(out, "%s %snumber%d = (%s)(" NO_NUMBER ");\n", vectors ? "rl_i64" : "long", acc, k,
+            rl_text_put(out, "%s %snumber%d = (%s)(" RL_GENERATE_NO_NUMBER ");\n", vectors ? "rl_i64" : "long", acc, k,
                         vectors ? "rl_i64" : "long");
     }
 }
@@ -194,9 +191,12 @@ static void write_values(rl_text_buffer *out, const reduction *self, const rl_wa
         return;
     rl_text_put_all(out, "if (n < RL_WIDTH) {\nconst rl_i32 inside = rl_i_LT(rl_lanes(), (rl_i64)((long)n));\n");
     for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "w%d = rl_i_SELECT(inside, w%d, (%s)(%s));\n", k, k, vector_of(self, k), identity_of(self, k));
+        rl_text_put(out, "w%d = rl_i_SELECT(inside, w%d, (%s)(", k, k, vector_of(self, k));
+        write_identity(out, self, k);
+        rl_text_put_all(out, "));\n");
         if (is_arg(self->combiner[k]))
-            rl_text_put(out, "wnumber%d = rl_i_SELECT(inside, wnumber%d, (rl_i64)(" NO_NUMBER "));\n", k, k);
+            rl_text_put(out, "wnumber%d = rl_i_SELECT(inside, wnumber%d, (rl_i64)(" RL_GENERATE_NO_NUMBER "));\n", k,
+                        k);
     }
     rl_text_put_all(out, "}\n");
 }
@@ -222,7 +222,7 @@ static void write_end(rl_text_buffer *out, const reduction *self, const rl_accel
         }
         if (*number) /* nothing to combine gives 0 */
             rl_text_put(out,
-                        "const rl_i64 ex%d = rl_i_SELECT(rl_i_EQ((rl_i64)(accnumber%d), (rl_i64)(" NO_NUMBER
+                        "const rl_i64 ex%d = rl_i_SELECT(rl_i_EQ((rl_i64)(accnumber%d), (rl_i64)(" RL_GENERATE_NO_NUMBER
                         ")), (rl_i64)(0L), (rl_i64)(accnumber%d));\n",
                         k, k, k);
         else
@@ -250,13 +250,14 @@ static void write_lines(rl_text_buffer *out, const reduction *self, const rl_acc
                          "const rl_long row = position / inner, first = position - row * inner;\n"
                          "const rl_long stop = rl_least(inner, first + (end - position));\n");
     write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
-    rl_text_put(out, "for (rl_long from = first; from < stop; from += %d * RL_GROUP * RL_WIDTH) {\n", BLOCK);
+    rl_text_put(out, "for (rl_long from = first; from < stop; from += %d * RL_GROUP * RL_WIDTH) {\n",
+                RL_GENERATE_BLOCK);
     write_identities(out, self, "acc", 1);
     rl_text_put(out,
                 "const rl_long to = rl_least(stop, from + %d * RL_GROUP * RL_WIDTH);\n"
                 "for (rl_long j = from + RL_ITEM * RL_WIDTH; j < to; j += RL_GROUP * RL_WIDTH) {\n"
                 "const int n = (int)rl_least(to - j, RL_WIDTH);\n",
-                BLOCK);
+                RL_GENERATE_BLOCK);
     write_values(out, self, &walk, 1);
     combine_all(out, self, "acc", "w", 1);
     rl_text_put_all(out, "}\n");
@@ -321,7 +322,8 @@ static void write_columns(rl_text_buffer *out, const reduction *self, const rl_a
     rl_text_put_all(out, "const rl_long begin = part * p.chunk, end = rl_least(begin + p.chunk, p.length);\n"
                          "for (rl_long position = begin; position < end;) {\n"
                          "const rl_long row = position / length, first = position - row * length;\n");
-    rl_text_put(out, "const rl_long stop = rl_least(length, first + rl_least(end - position, %d));\n", BLOCK);
+    rl_text_put(out, "const rl_long stop = rl_least(length, first + rl_least(end - position, %d));\n",
+                RL_GENERATE_BLOCK);
     write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
     rl_text_put(out, "for (int k = 0; k < %d; k++)\nat[k] += first * p.stride[k][%d];\n", self->n, reduced - 1);
     write_identities(out, self, "acc", 1);
@@ -450,7 +452,7 @@ static void choose(const rl_accel *self, plan *out) {
     int64_t pieces = (out->items + vector - 1) / vector,
             wanted = self->traits.group > 1 ? 1024 * self->traits.group : 64;
     int64_t parts = (wanted + pieces * work - 1) / (pieces * work), most = out->length / (4096 / vector * work);
-    parts = parts > most ? most : parts;
+    parts = parts > most ? most : out->is_little ? 1 : parts; /* little: as the interpreter has it */
     out->parts = parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
     out->chunk = (out->length + out->parts - 1) / out->parts;
     out->chunk = (out->chunk + width - 1) / width * width;
@@ -545,7 +547,12 @@ static rl_status run(rl_backend_stream *stream, const rl_reduce_args *args, cons
     unsigned n = put_buffers(stream, args, &how->what, kind, partial, parts, call);
     size_t bytes = fill_params(args, how, params);
     spec.word[WORD_BY_MEMORY] = bytes + 8 * n > self->traits.param_bytes;
-    rl_status status = rl_accel_find(self, "reduce", &spec, &kernel);
+    rl_status status = how->is_little ? rl_accel_find_ready(self, "reduce", &spec, &kernel) : RL_OK;
+    if (!status && !kernel && how->is_little && rl_interpreter_takes_reduce(args->prologue, args->epilogue))
+        return rl_interpreter_reduce(stream, args, &how->kept, &how->reduced,
+                                     how->what.has_number ? how->what.number : -1);
+    if (!status && !kernel)
+        status = rl_accel_find(self, "reduce", &spec, &kernel);
     if (status)
         return status;
     return rl_accel_send(stream, "reduce", kernel, call, n, params, bytes, spec.word[WORD_BY_MEMORY],

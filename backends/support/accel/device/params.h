@@ -68,11 +68,16 @@ typedef struct rl_accumulate_params {
     RL_PARAM_I64 outer_shape[RL_PARAM_DIMS], outer_stride[2][RL_PARAM_DIMS];
 } rl_accumulate_params;
 
-/* interpreter.c: a program with its operands, inputs 0 .. 15 and outputs 16 .. 23, and its scalars. An instruction's
- * bytes, from the lowest: code, type, dtype, register of the result, a, b, c; a and b also hold the numbers of inputs,
- * dimensions and slots. */
+/* interpreter.h: a program with its operands (inputs, outputs, then those whose offset is a number: see generate.h) and
+ * its scalars, or for reduce two programs, one after the other. An instruction's bytes, from the lowest: code, type,
+ * dtype, register of the result, a, b, c; a and b also hold the numbers of slots, INPUT and STORE have an operand in b
+ * and the pointer (inputs from 0, outputs from 16) in c. What the two programs of reduce exchange is in registers from
+ * RL_INTERPRETER_REGISTERS on. */
 #define RL_INTERPRETER_INSNS 96
 #define RL_INTERPRETER_SLOTS 64
+#define RL_INTERPRETER_REGISTERS 16
+#define RL_INTERPRETER_EXCHANGED 4
+#define RL_INTERPRETER_OPERANDS 38
 #define RL_INTERPRETER_INPUT 0 /* as rl_insn_code */
 #define RL_INTERPRETER_SCALAR 1
 #define RL_INTERPRETER_INDEX 2
@@ -83,10 +88,14 @@ typedef struct rl_accumulate_params {
 #define RL_INTERPRETER_BITCAST 7
 #define RL_INTERPRETER_STORE 200
 typedef struct rl_interpreter_params {
-    RL_PARAM_I64 n_insns, dims, rows, inner;
-    RL_PARAM_I64 shape[RL_PARAM_DIMS];
-    RL_PARAM_I64 offset[24], stride[24][RL_PARAM_DIMS];
-    RL_PARAM_I64 insn[RL_INTERPRETER_INSNS], slot[RL_INTERPRETER_SLOTS];
+    RL_PARAM_I64 items, dims, n_insns, n_end; /* n_end: of both programs */
+    /* Of reduce: the last reduced_dims dimensions are `rows` lines of `inner`; `number`: an operand, or -1. */
+    RL_PARAM_I64 reduced_dims, rows, inner, number, combined;
+    RL_PARAM_I64 combiner[RL_INTERPRETER_EXCHANGED], identity[RL_INTERPRETER_EXCHANGED]; /* combiner * 4 + register */
+    RL_PARAM_I64 shape[RL_PARAM_DIMS], slot[RL_INTERPRETER_SLOTS], insn[RL_INTERPRETER_INSNS];
+    struct {
+        RL_PARAM_I64 offset, stride[RL_PARAM_DIMS];
+    } operand[RL_INTERPRETER_OPERANDS]; /* last: unused ones are not sent */
 } rl_interpreter_params;
 
 /* gemm.h; alpha and beta as the bits of the register's number. */
