@@ -19,7 +19,7 @@ const command command_check = {
     "  --verbose    name every check\n"
     "  --abi-only   only what speaks to the backend's table, nothing through the runtime\n"
     "  --only PART  of that only one part: memory, streams, errors, map, random, reduce, matmul, gather (and\n"
-    "               scatter), scan (and sort) or fused\n",
+    "               scatter), scan (and sort), fused, ops, gradcheck or lockstep\n",
     run_check};
 
 /* The operand is a path, or the name of a backend that was found; NULL where it is the one that is built in. */
@@ -63,6 +63,7 @@ static int run_check(int argc, char **argv) {
         fprintf(stderr, "rushlight: %s: it cannot be found\n", operand);
         return EXIT_FAILED;
     }
+    rl_shutdown(); /* the suite has the plugin's init and shutdown to itself, and then begins the runtime anew */
     failed = run_conformance(path, &options, stdout);
     free(path);
     return failed == 0 ? EXIT_OK : EXIT_FAILED;

@@ -85,8 +85,8 @@ void check_scan_sort(suite *self);
 void check_fused(suite *self);
 void close_suite(suite *self);
 
-/* Sections that go through the runtime (runtime.c), which loads the plugin anew. */
-void check_runtime(suite *self, const char *path, const char *name);
+/* Sections that go through the runtime (runtime.c), which loads the plugin anew; all, or `only` one of them. */
+void check_runtime(suite *self, const char *path, const char *name, const char *only);
 
 /* Training in lockstep with ref (lockstep.c), in each dtype. */
 struct rl_device;
@@ -97,7 +97,7 @@ void check_lockstep(suite *self, struct rl_device *device, struct rl_device *ref
 typedef struct conformance_options {
     bool verbose;
     bool abi_only;    /* nothing through the runtime */
-    const char *only; /* NULL, or the one part of what speaks to the table that is to run: conformance_has_part */
+    const char *only; /* NULL, or the one part that is to run: conformance_has_part */
 } conformance_options;
 bool conformance_has_part(const char *name);
 int run_conformance(const char *path, const conformance_options *options, FILE *out);

@@ -112,7 +112,11 @@ static void check_gradients(suite *self, rl_device *device, size_t op) {
     }
 }
 
-void check_runtime(suite *self, const char *path, const char *name) {
+static bool is_wanted(const char *only, const char *part) {
+    return only == NULL || strcmp(only, part) == 0;
+}
+
+void check_runtime(suite *self, const char *path, const char *name, const char *only) {
     char why[400];
     self->section = SECTION_OPS;
     rl_error_clear();
@@ -127,14 +131,17 @@ void check_runtime(suite *self, const char *path, const char *name) {
     rl_device_set_default(device);
     for (size_t op = 0; op < rl_op_count(); op++) {
         self->section = SECTION_OPS;
-        check_op(self, device, ref, op);
-        check_bad_inputs(self, device, op);
+        if (is_wanted(only, "ops")) {
+            check_op(self, device, ref, op);
+            check_bad_inputs(self, device, op);
+        }
         self->section = SECTION_GRADCHECK;
-        if (self->f64)
+        if (self->f64 && is_wanted(only, "gradcheck"))
             check_gradients(self, device, op);
     }
     if (!self->f64)
         skip_section(self, SECTION_GRADCHECK, "the device takes no float64");
-    check_lockstep(self, device, ref);
+    if (is_wanted(only, "lockstep"))
+        check_lockstep(self, device, ref);
     rl_shutdown();
 }

@@ -203,11 +203,16 @@ static const struct {
              {"matmul", check_matmul}, {"gather", check_gather_scatter}, {"scan", check_scan_sort},
              {"fused", check_fused}};
 
+/* What goes through the runtime. */
+static bool is_runtime_part(const char *name) {
+    return strcmp(name, "ops") == 0 || strcmp(name, "gradcheck") == 0 || strcmp(name, "lockstep") == 0;
+}
+
 bool conformance_has_part(const char *name) {
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strcmp(parts[i].name, name) == 0)
             return true;
-    return false;
+    return is_runtime_part(name);
 }
 
 static void check_calls(suite *self, const char *only) {
@@ -249,8 +254,8 @@ int run_conformance(const char *path, const conformance_options *options, FILE *
         close_ref(self);
         for (int s = SECTION_OPS; s < SECTION_COUNT && options->abi_only; s++)
             skip_section(self, (section)s, "asked for the ABI alone");
-        if (!options->abi_only && !options->only && found && self->device_worked)
-            check_runtime(self, path, self->name);
+        if (!options->abi_only && (!options->only || is_runtime_part(options->only)) && found && self->device_worked)
+            check_runtime(self, path, self->name, options->only);
         failed = print_report(self);
     }
     if (library)
