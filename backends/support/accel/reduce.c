@@ -18,6 +18,8 @@
 #include "rl_interp.h"
 
 #define MOST_PARTS 512
+#define SPAN_WORDS 2048   /* of 4 bytes: the sums of neighbouring columns that a thread takes together */
+#define LEAST_SPAN 131072 /* elements of a part of such columns */
 #define MOST_PARAMS (4 * RL_MAX_INSNS + RL_LAYOUT_OPERANDS * (2 * RL_MAX_DIMS + 1) + 64)
 #define MOST_ARGS (RL_MAX_INPUTS + RL_MAX_OUTPUTS + 2 * RL_MAX_COMBINED + 2)
 
@@ -57,6 +59,16 @@ static reduction of_spec(const rl_accel_spec *spec) {
     for (int k = 0; k < RL_MAX_COMBINED; k++)
         combiner[k] = (uint8_t)(spec->word[WORD_COMBINERS] >> 4 * k & 15);
     return describe(spec->program[0], spec->program[1], combiner);
+}
+
+/* Vectors of columns that a thread takes together, rows of memory being read in longer pieces then. */
+static int64_t span_of(const reduction *self, int64_t width) {
+    int64_t words = 0;
+    for (int k = 0; k < self->combined; k++) {
+        rl_reg reg = rl_interp_dtype_reg(self->prologue->output_dtype[k]);
+        words += (reg == RL_REG_F64 || reg == RL_REG_I64 ? 2 : 1) + (is_arg(self->combiner[k]) ? 2 : 0);
+    }
+    return SPAN_WORDS / (width * words);
 }
 
 /* Source ------------------------------------------------------------------------------------------------------- */
@@ -305,20 +317,48 @@ static void write_lines(rl_text_buffer *out, const reduction *self, const rl_acc
     rl_text_put_all(out, "}\nRL_BARRIER();\n}\n");
 }
 
+/* Declares arrays of SPAN accumulators, or takes accumulator u of an array into "acc0" or puts it back. */
+static void write_span(rl_text_buffer *out, const reduction *self, const char *array, const char *name, int put) {
+    for (int k = 0; k < self->combined; k++)
+        for (int number = 0; number <= is_arg(self->combiner[k]); number++) {
+            const char *type = number ? "rl_i64" : vector_of(self, k), *kind = number ? "number" : "";
+            if (!name)
+                rl_text_put(out, "%s %s%s%d[RL_SPAN];\n", type, array, kind, k);
+            else if (put)
+                rl_text_put(out, "%s%s%d[u] = %s%s%d;\n", array, kind, k, name, kind, k);
+            else
+                rl_text_put(out, "%s %s%s%d = %s%s%d[u];\n", type, name, kind, k, array, kind, k);
+        }
+}
+
+#define EACH_OF_SPAN "for (int u = 0; u < span; u++) {\n"
+#define VECTOR_OF_SPAN "const rl_long j = from + u * RL_WIDTH;\nconst int n = (int)rl_least(inner - j, RL_WIDTH);\n"
+
+static void write_fill(rl_text_buffer *out, const reduction *self, const char *array) {
+    rl_text_put_all(out, EACH_OF_SPAN);
+    write_identities(out, self, "begin", 1);
+    write_span(out, self, array, "begin", 1);
+    rl_text_put_all(out, "}\n");
+}
+
+/* An item takes up to RL_SPAN neighbouring vectors. */
 static void write_columns(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
     int kept = spec->word[WORD_KEPT], reduced = spec->word[WORD_REDUCED];
     rl_walk walk = {.modes = spec->word + WORD_MODES, .at = "at", .column = "j", .stride = "p.kept", .dims = kept};
     rl_walk end = walk;
     end.at = "base";
+    rl_text_put(out, "#define RL_SPAN (RL_GROUP > 1 ? 1 : %d / RL_WIDTH)\n", (int)span_of(self, 1));
     rl_text_put(out,
-                "const rl_long inner = p.kept_shape[%d], vectors = (inner + RL_WIDTH - 1) / RL_WIDTH;\n"
-                "const rl_long length = p.shape[%d], all = p.items / inner * vectors;\nrl_long base[%d], at[%d];\n"
+                "const rl_long inner = p.kept_shape[%d], wide = RL_SPAN * RL_WIDTH, spans = (inner + wide - 1) / wide;"
+                "\nconst rl_long length = p.shape[%d], all = p.items / inner * spans;\nrl_long base[%d], at[%d];\n"
                 "RL_FOR_ITEMS(t, all * p.parts, 1) {\nconst rl_long part = t / all, item = t - part * all;\n"
-                "const rl_long line = item / vectors, j = (item - line * vectors) * RL_WIDTH;\n"
-                "const int n = (int)rl_least(inner - j, RL_WIDTH);\n",
+                "const rl_long line = item / spans, from = (item - line * spans) * wide;\n"
+                "const int span = (int)((rl_least(inner - from, wide) + RL_WIDTH - 1) / RL_WIDTH);\n",
                 kept - 1, reduced - 1, self->n, self->n);
     write_decode(out, "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
-    write_identities(out, self, "sum", 1);
+    write_span(out, self, "sums", NULL, 0);
+    write_span(out, self, "accs", NULL, 0);
+    write_fill(out, self, "sums");
     rl_text_put_all(out, "const rl_long begin = part * p.chunk, end = rl_least(begin + p.chunk, p.length);\n"
                          "for (rl_long position = begin; position < end;) {\n"
                          "const rl_long row = position / length, first = position - row * length;\n");
@@ -326,20 +366,22 @@ static void write_columns(rl_text_buffer *out, const reduction *self, const rl_a
                 RL_GENERATE_BLOCK);
     write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
     rl_text_put(out, "for (int k = 0; k < %d; k++)\nat[k] += first * p.stride[k][%d];\n", self->n, reduced - 1);
-    write_identities(out, self, "acc", 1);
-    rl_text_put_all(out, "for (rl_long q = first; q < stop; q++) {\n");
+    write_fill(out, self, "accs");
+    rl_text_put_all(out, "for (rl_long q = first; q < stop; q++) {\n" EACH_OF_SPAN VECTOR_OF_SPAN);
+    write_span(out, self, "accs", "acc", 0);
     write_values(out, self, &walk, 0);
     combine_all(out, self, "acc", "w", 1);
-    rl_text_put(out, "for (int k = 0; k < %d; k++)\nat[k] += p.stride[k][%d];\n}\n", self->n, reduced - 1);
+    write_span(out, self, "accs", "acc", 1);
+    rl_text_put(out, "}\nfor (int k = 0; k < %d; k++)\nat[k] += p.stride[k][%d];\n}\n", self->n, reduced - 1);
+    rl_text_put_all(out, EACH_OF_SPAN);
+    write_span(out, self, "sums", "sum", 0);
+    write_span(out, self, "accs", "acc", 0);
     combine_all(out, self, "sum", "acc", 1);
-    rl_text_put_all(out, "position += stop - first;\n}\n");
-    for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "const %s acc%d = sum%d;\n", vector_of(self, k), k, k);
-        if (is_arg(self->combiner[k]))
-            rl_text_put(out, "const rl_i64 accnumber%d = sumnumber%d;\n", k, k);
-    }
+    write_span(out, self, "sums", "sum", 1);
+    rl_text_put_all(out, "}\nposition += stop - first;\n}\n" EACH_OF_SPAN VECTOR_OF_SPAN);
+    write_span(out, self, "sums", "acc", 0);
     write_end(out, self, spec, &end, 1, "part * p.items + line * inner + j");
-    rl_text_put_all(out, "}\n");
+    rl_text_put_all(out, "}\n}\n#undef RL_SPAN\n");
 }
 
 static void write_finish(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
@@ -448,10 +490,18 @@ static void choose(const rl_accel *self, plan *out) {
         out->kind = KIND_COLUMNS;
     else
         out->kind = line >= column ? KIND_LINES : KIND_COLUMNS;
-    int64_t vector = out->kind == KIND_LINES ? 1 : width, work = out->kind == KIND_LINES ? self->traits.group : 1;
-    int64_t pieces = (out->items + vector - 1) / vector,
-            wanted = self->traits.group > 1 ? 1024 * self->traits.group : 64;
-    int64_t parts = (wanted + pieces * work - 1) / (pieces * work), most = out->length / (4096 / vector * work);
+    /* A piece of work is a line, or a span of columns; to fill the device, long ones are cut into parts. */
+    const int is_lines = out->kind == KIND_LINES, shared = self->traits.group > 1;
+    const int64_t wide = is_lines ? 1
+                         : shared ? width
+                                  : span_of(&out->what, width) * width,
+                  threads = is_lines ? self->traits.group : 1;
+    const int64_t pieces = is_lines ? out->items : out->items / column * ((column + wide - 1) / wide);
+    const int64_t least = is_lines ? 4096 * threads
+                          : shared ? 4096 / width
+                                   : LEAST_SPAN / (column < wide ? column : wide);
+    int64_t parts = ((shared ? 1024 * (int64_t)self->traits.group : 64) + pieces * threads - 1) / (pieces * threads);
+    const int64_t most = out->length / (least < 1 ? 1 : least);
     parts = parts > most ? most : out->is_little ? 1 : parts; /* little: as the interpreter has it */
     out->parts = parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
     out->chunk = (out->length + out->parts - 1) / out->parts;
@@ -533,7 +583,9 @@ static uint64_t groups_of(const rl_accel *self, const plan *how, reduce_kind kin
         return rl_accel_groups(self, items, (uint64_t)how->parts);
     if (kind == KIND_LINES) /* a group an item */
         return rl_accel_groups(self, items * (uint64_t)how->parts * self->traits.group, cost / width + 8);
-    return rl_accel_groups(self, (uint64_t)how->parts * (items / column) * ((column + width - 1) / width), cost);
+    const uint64_t span = self->traits.group > 1 ? 1 : (uint64_t)span_of(&how->what, (int64_t)width),
+                   wide = span * width;
+    return rl_accel_groups(self, (uint64_t)how->parts * (items / column) * ((column + wide - 1) / wide), cost * span);
 }
 
 /* One stage. */
