@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "conv_primitive.h"
 #include "conv_weight.h"
 #include "library.h"
 #include "plan.h"
+#include "rl_host_memory.h"
 
 struct rl_backend_device {
     int open;
@@ -31,9 +31,6 @@ int64_t od_cache_bytes = (int64_t)32 << 20;
 static rl_backend_device the_device;
 static char version[64];
 static uint64_t most_bytes = (uint64_t)1 << 47; /* of a buffer: more than this can never be had */
-
-#define ALIGNMENT 64
-#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Life ----------------------------------------------------------------------------------------------------------- */
 
@@ -121,7 +118,7 @@ static void processor_name(char *to, size_t size) {
 static rl_status device_info(uint32_t number, rl_device_info *info) {
     if (number != 0)
         return od_host->fail(RL_NOT_FOUND, "onednn: there is no device %u, only 0", number);
-    rl_device_info mine = {.flags = RL_DEVICE_CPU | RL_DEVICE_F64 | RL_DEVICE_UNIFIED, .alignment = ALIGNMENT};
+    rl_device_info mine = {.flags = RL_DEVICE_CPU | RL_DEVICE_F64 | RL_DEVICE_UNIFIED, .alignment = RL_HOST_ALIGNMENT};
     /* Products of them are then made without conversion to f32. */
     mine.flags |= od_gemm_takes(RL_F16) ? RL_DEVICE_NATIVE_F16 : 0;
     mine.flags |= od_gemm_takes(RL_BF16) ? RL_DEVICE_NATIVE_BF16 : 0;
@@ -162,16 +159,12 @@ static rl_status new_buffer(void *address, int owned, rl_backend_buffer **out_bu
     return RL_OK;
 }
 
-/* Big blocks lie on huge pages where the kernel gives them: fewer faults at first touch, fewer misses later. */
 static rl_status mem_alloc(rl_backend_device *device, uint32_t kind, uint64_t bytes, rl_backend_buffer **out_buffer) {
     (void)device, (void)kind;
-    const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
-    void *address = NULL;
-    if (bytes > most_bytes || posix_memalign(&address, alignment, (size_t)bytes) != 0)
+    void *address = bytes > most_bytes ? NULL : rl_host_memory((size_t)bytes);
+    if (!address)
         return od_host->fail(RL_OUT_OF_MEMORY, "onednn: no memory for a buffer of %llu bytes",
                              (unsigned long long)bytes);
-    if (alignment == HUGE_PAGE)
-        (void)madvise(address, (size_t)bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     const rl_status status = new_buffer(address, 1, out_buffer);
     if (status != RL_OK)
         free(address);

@@ -4,6 +4,34 @@
 #include <string.h>
 
 #include "opencl.h"
+#include "rl_host_memory.h"
+
+static void CL_CALLBACK free_memory(cl_mem mem, void *memory) {
+    (void)mem;
+    free(memory);
+}
+
+/* A processor's big buffers lie in memory of ours, on huge pages; the driver says when nothing uses it any more. */
+static cl_int create(const rl_backend_device *device, cl_mem_flags flags, size_t bytes, cl_mem *out_mem) {
+    const bool ours = device->is_cpu && bytes >= 2 * RL_HOST_HUGE_PAGE;
+    void *memory = ours ? rl_host_memory(bytes) : NULL;
+    cl_int error = CL_SUCCESS;
+    if (ours && !memory)
+        return CL_OUT_OF_HOST_MEMORY;
+    flags = ours ? (flags & ~(cl_mem_flags)CL_MEM_ALLOC_HOST_PTR) | CL_MEM_USE_HOST_PTR : flags;
+    cl_mem mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE | flags, bytes, memory, &error);
+    if (error) {
+        free(memory);
+        return error;
+    }
+    if (ours && (error = clSetMemObjectDestructorCallback(mem, free_memory, memory))) {
+        clReleaseMemObject(mem);
+        free(memory);
+        return error;
+    }
+    *out_mem = mem;
+    return CL_SUCCESS;
+}
 
 rl_status ocl_buffer_init(rl_backend_device *device, cl_mem_flags flags, uint64_t bytes, rl_backend_buffer *out) {
     cl_int error = CL_SUCCESS;
@@ -19,7 +47,7 @@ rl_status ocl_buffer_init(rl_backend_device *device, cl_mem_flags flags, uint64_
         return ocl_host->fail(RL_OUT_OF_MEMORY, "%llu bytes are asked for; of the %llu of %s, %llu are in use",
                               (unsigned long long)bytes, (unsigned long long)device->memory, device->name,
                               (unsigned long long)device->memory_used);
-    out->mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE | flags, (size_t)bytes, NULL, &error);
+    error = create(device, flags, (size_t)bytes, &out->mem);
     if (!error)
         return RL_OK;
     pthread_mutex_lock(&device->lock);

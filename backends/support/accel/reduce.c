@@ -384,22 +384,27 @@ static void write_columns(rl_text_buffer *out, const reduction *self, const rl_a
     rl_text_put_all(out, "}\n}\n#undef RL_SPAN\n");
 }
 
+/* Vectors of items along the last kept dimension. */
 static void write_finish(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
     int kept = spec->word[WORD_KEPT];
-    static const int32_t single[RL_MODE_WORDS] = {0};
-    rl_walk end = {.modes = single, .at = "base", .column = "0", .stride = "p.kept", .dims = kept};
-    rl_text_put(out, "rl_long base[%d];\nRL_FOR_ITEMS(item, p.items, 1) {\n", self->n);
-    write_decode(out, "base", "p.offset", "item", "p.kept_shape", "p.kept", kept, self->n);
-    write_identities(out, self, "acc", 0);
+    rl_walk end = {.modes = spec->word + WORD_MODES, .at = "base", .column = "j", .stride = "p.kept", .dims = kept};
+    rl_text_put(out,
+                "const rl_long inner = p.kept_shape[%d], vectors = (inner + RL_WIDTH - 1) / RL_WIDTH;\n"
+                "rl_long base[%d];\nRL_FOR_ITEMS(t, p.items / inner * vectors, 1) {\n"
+                "const rl_long line = t / vectors, j = (t - line * vectors) * RL_WIDTH, item = line * inner + j;\n"
+                "const int n = (int)rl_least(inner - j, RL_WIDTH);\n",
+                kept - 1, self->n);
+    write_decode(out, "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
+    write_identities(out, self, "acc", 1);
     rl_text_put_all(out, "for (rl_long part = 0; part < p.parts; part++) {\n");
     for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "const %s lane%d = part%d[part * p.items + item];\n", scalar_of(self, k), k, k);
+        rl_text_put(out, "const %s w%d = rl_load(part%d + part * p.items + item, n);\n", vector_of(self, k), k, k);
         if (is_arg(self->combiner[k]))
-            rl_text_put(out, "const long lanenumber%d = partnumber%d[part * p.items + item];\n", k, k);
+            rl_text_put(out, "const rl_i64 wnumber%d = rl_load(partnumber%d + part * p.items + item, n);\n", k, k);
     }
-    combine_all(out, self, "acc", "lane", 0);
+    combine_all(out, self, "acc", "w", 1);
     rl_text_put_all(out, "}\n");
-    write_end(out, self, spec, &end, 0, "0");
+    write_end(out, self, spec, &end, 1, "0");
     rl_text_put_all(out, "}\n");
 }
 
@@ -555,8 +560,7 @@ static rl_accel_spec specify(const plan *how, reduce_kind kind, int partial) {
     spec.word[WORD_PARTIAL] = partial;
     for (int k = 0; k < what->combined; k++)
         spec.word[WORD_COMBINERS] |= what->combiner[k] << 4 * k;
-    if (kind != KIND_FINISH)
-        rl_generate_modes(kind == KIND_LINES ? &how->reduced : &how->kept, how->is_little, spec.word + WORD_MODES);
+    rl_generate_modes(kind == KIND_LINES ? &how->reduced : &how->kept, how->is_little, spec.word + WORD_MODES);
     return spec;
 }
 
@@ -580,7 +584,7 @@ static uint64_t groups_of(const rl_accel *self, const plan *how, reduce_kind kin
     uint64_t width = self->traits.width, cost = (uint64_t)how->chunk * how->what.prologue->n_insns;
     uint64_t column = (uint64_t)last_size(&how->kept), items = (uint64_t)how->items;
     if (kind == KIND_FINISH)
-        return rl_accel_groups(self, items, (uint64_t)how->parts);
+        return rl_accel_groups(self, items / column * ((column + width - 1) / width), width * (uint64_t)how->parts);
     if (kind == KIND_LINES) /* a group an item */
         return rl_accel_groups(self, items * (uint64_t)how->parts * self->traits.group, cost / width + 8);
     const uint64_t span = self->traits.group > 1 ? 1 : (uint64_t)span_of(&how->what, (int64_t)width),
