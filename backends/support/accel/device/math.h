@@ -7,6 +7,11 @@
  * Sources: S. Moshier's Cephes (expf, logf, tanhf: polynomials; sine and cosine on [-pi/4, pi/4]), N. Juffa's erff (two
  * intervals), W. Kahan's log1p.
  */
+/* The whole number next to x, for |x| < 2^22, and the same as an integer: a device's rint may be slow. */
+#define RL_NEAREST(n, k, x)                                                                                            \
+    const F32 n##_high = (x) + 12582912.0f, n = n##_high - 12582912.0f;                                                \
+    const I32 k = AS(int, n##_high) - 0x4b400000
+
 /* e^x: 2^n e^r with |r| <= ln 2 / 2; the power in two factors, so that subnormal results round once. */
 RL_FN F32 rl_exp_poly(F32 r) {
     F32 p = fma((F32)(1.9875691500e-4f), r, (F32)(1.3981999507e-3f));
@@ -19,20 +24,20 @@ RL_FN F32 rl_exp_poly(F32 r) {
 RL_FN F32 rl_exp(F32 x) {
     F32 y = PICK32(TO(int, x < -104.0f), (F32)(-104.0f), x);
     y = PICK32(TO(int, y > 89.0f), (F32)(89.0f), y);
-    F32 n = rint(y * 1.44269504088896341f);
+    RL_NEAREST(n, k, y * 1.44269504088896341f); /* of NaN anything: p is NaN */
     F32 r = fma(n, (F32)(-0.693359375f), y);
     r = fma(n, (F32)(2.12194440e-4f), r);
     F32 p = rl_exp_poly(r) + 1.0f;
-    I32 k = TO(int, n), h = k >> 1; /* of NaN anything: p is NaN */
+    I32 h = k >> 1;
     return p * AS(float, (h + 127) << 23) * AS(float, (k - h + 127) << 23);
 }
 /* The same for x <= 0, where the power is one normal number; below -87 it stays as at -87. */
 RL_FN F32 rl_exp_negative(F32 x) {
     F32 y = PICK32(TO(int, x < -87.0f), (F32)(-87.0f), x);
-    F32 n = rint(y * 1.44269504088896341f);
+    RL_NEAREST(n, k, y * 1.44269504088896341f);
     F32 r = fma(n, (F32)(-0.693359375f), y);
     r = fma(n, (F32)(2.12194440e-4f), r);
-    return (rl_exp_poly(r) + 1.0f) * AS(float, (TO(int, n) + 127) << 23);
+    return (rl_exp_poly(r) + 1.0f) * AS(float, (k + 127) << 23);
 }
 RL_FN F32 rl_expm1(F32 x) {
     F32 small = rl_exp_poly(x), large = rl_exp(x) - 1.0f;
@@ -114,11 +119,11 @@ RL_FN F32 rl_erf(F32 x) {
 
 /* sin(x + quadrant pi / 2) for |x| < 30000: pi / 2 in three parts, each product exact or rounded once. */
 RL_FN F32 rl_sin_quadrant(F32 x, int quadrant) {
-    F32 n = rint(x * 0.63661977236758134f);
+    RL_NEAREST(n, k, x * 0.63661977236758134f);
     F32 r = fma(n, (F32)(-1.57079637050628662109375f), x);
     r = fma(n, (F32)(4.37113900018624283e-8f), r);
     r = fma(n, (F32)(1.71512451e-15f), r);
-    I32 q = TO(int, n) + quadrant;
+    I32 q = k + quadrant;
     F32 z = r * r;
     F32 s = fma((F32)(-1.9515295891e-4f), z, (F32)(8.3321608736e-3f));
     s = fma(s, z, (F32)(-1.6666654611e-1f));
@@ -145,3 +150,4 @@ RL_FN F32 rl_cos(F32 x) {
     return rl_sin_quadrant(x, 1);
 }
 #undef RL_ANY
+#undef RL_NEAREST
