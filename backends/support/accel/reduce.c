@@ -11,6 +11,7 @@
  * up at most RL_GENERATE_BLOCK values before its sum goes into another, so errors grow with the logarithm of what is
  * summed. Little work is done by the interpreter in the same order until its kernel is built.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "generate.h"
@@ -18,6 +19,7 @@
 #include "rl_interp.h"
 
 #define MOST_PARTS 512
+#define UNROLL 4          /* vectors of a line that are added up beside each other, each of 4-byte lanes */
 #define SPAN_WORDS 2048   /* of 4 bytes: the sums of neighbouring columns that a thread takes together */
 #define LEAST_SPAN 131072 /* elements of a part of such columns */
 #define MOST_PARAMS (4 * RL_MAX_INSNS + RL_LAYOUT_OPERANDS * (2 * RL_MAX_DIMS + 1) + 64)
@@ -25,7 +27,7 @@
 
 typedef enum reduce_kind { KIND_LINES, KIND_COLUMNS, KIND_FINISH } reduce_kind;
 
-enum { WORD_KIND, WORD_KEPT, WORD_REDUCED, WORD_COMBINERS, WORD_PARTIAL, WORD_BY_MEMORY, WORD_MODES };
+enum { WORD_KIND, WORD_KEPT, WORD_REDUCED, WORD_COMBINERS, WORD_PARTIAL, WORD_BY_MEMORY, WORD_UNROLL, WORD_MODES };
 
 /* Operands: inputs of the prologue, outputs of the epilogue, pseudo operands of the prologue, and for ARGMAX and ARGMIN
  * the number within the reduced dimensions. */
@@ -61,14 +63,19 @@ static reduction of_spec(const rl_accel_spec *spec) {
     return describe(spec->program[0], spec->program[1], combiner);
 }
 
-/* Vectors of columns that a thread takes together, rows of memory being read in longer pieces then. */
-static int64_t span_of(const reduction *self, int64_t width) {
-    int64_t words = 0;
+/* The size of a lane's sums in 4-byte words. */
+static int sum_words(const reduction *self) {
+    int words = 0;
     for (int k = 0; k < self->combined; k++) {
         rl_reg reg = rl_interp_dtype_reg(self->prologue->output_dtype[k]);
         words += (reg == RL_REG_F64 || reg == RL_REG_I64 ? 2 : 1) + (is_arg(self->combiner[k]) ? 2 : 0);
     }
-    return SPAN_WORDS / (width * words);
+    return words;
+}
+
+/* Vectors of columns that a thread takes together, rows of memory being read in longer pieces then. */
+static int64_t span_of(const reduction *self, int64_t width) {
+    return SPAN_WORDS / (width * sum_words(self));
 }
 
 /* Source ------------------------------------------------------------------------------------------------------- */
@@ -246,6 +253,30 @@ static void write_end(rl_text_buffer *out, const reduction *self, const rl_accel
     rl_generate_stores(out, self->epilogue, "e", self->prologue->n_inputs, walk);
 }
 
+/* Whole vectors from j on, `unroll` at a time, each added to sums of its own: no addition waits for the one before. */
+static void write_full_vectors(rl_text_buffer *out, const reduction *self, int unroll, const rl_walk *walk) {
+    char acc[16];
+    if (unroll < 2)
+        return;
+    for (int u = 0; u < unroll; u++) {
+        snprintf(acc, sizeof acc, "acc%c", 'a' + u);
+        write_identities(out, self, acc, 1);
+    }
+    rl_text_put(out, "for (; j + (%d * RL_GROUP + 1) * RL_WIDTH <= to; ) {\nconst int n = RL_WIDTH;\n", unroll - 1);
+    for (int u = 0; u < unroll; u++) {
+        snprintf(acc, sizeof acc, "acc%c", 'a' + u);
+        rl_text_put_all(out, "{\n");
+        write_values(out, self, walk, 0);
+        combine_all(out, self, acc, "w", 1);
+        rl_text_put_all(out, "}\nj += RL_GROUP * RL_WIDTH;\n");
+    }
+    rl_text_put_all(out, "}\n");
+    for (int u = 0; u < unroll; u++) {
+        snprintf(acc, sizeof acc, "acc%c", 'a' + u);
+        combine_all(out, self, "sum", acc, 1);
+    }
+}
+
 static void write_lines(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
     int kept = spec->word[WORD_KEPT], reduced = spec->word[WORD_REDUCED];
     static const int32_t single[RL_MODE_WORDS] = {0};
@@ -264,12 +295,14 @@ static void write_lines(rl_text_buffer *out, const reduction *self, const rl_acc
     write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
     rl_text_put(out, "for (rl_long from = first; from < stop; from += %d * RL_GROUP * RL_WIDTH) {\n",
                 RL_GENERATE_BLOCK);
-    write_identities(out, self, "acc", 1);
     rl_text_put(out,
                 "const rl_long to = rl_least(stop, from + %d * RL_GROUP * RL_WIDTH);\n"
-                "for (rl_long j = from + RL_ITEM * RL_WIDTH; j < to; j += RL_GROUP * RL_WIDTH) {\n"
-                "const int n = (int)rl_least(to - j, RL_WIDTH);\n",
+                "rl_long j = from + RL_ITEM * RL_WIDTH;\n",
                 RL_GENERATE_BLOCK);
+    write_full_vectors(out, self, spec->word[WORD_UNROLL], &walk);
+    write_identities(out, self, "acc", 1);
+    rl_text_put_all(out, "for (; j < to; j += RL_GROUP * RL_WIDTH) {\n"
+                         "const int n = (int)rl_least(to - j, RL_WIDTH);\n");
     write_values(out, self, &walk, 1);
     combine_all(out, self, "acc", "w", 1);
     rl_text_put_all(out, "}\n");
@@ -558,6 +591,8 @@ static rl_accel_spec specify(const plan *how, reduce_kind kind, int partial) {
     spec.word[WORD_KEPT] = how->kept_dims;
     spec.word[WORD_REDUCED] = how->reduced_dims;
     spec.word[WORD_PARTIAL] = partial;
+    if (kind == KIND_LINES && !how->is_little && sum_words(what) < UNROLL)
+        spec.word[WORD_UNROLL] = UNROLL / sum_words(what);
     for (int k = 0; k < what->combined; k++)
         spec.word[WORD_COMBINERS] |= what->combiner[k] << 4 * k;
     rl_generate_modes(kind == KIND_LINES ? &how->reduced : &how->kept, how->is_little, spec.word + WORD_MODES);
