@@ -14,6 +14,7 @@
     X(FUSED, "fused as lowered")                                                                                       \
     X(TYPED, "typed as by name")                                                                                       \
     X(BAD, "bad inputs")                                                                                               \
+    X(COPIES, "no copies from or to host")                                                                             \
     X(MEMORY, "allocations that fail")                                                                                 \
     X(GRADIENT, "gradcheck")                                                                                           \
     X(SECOND, "gradgradcheck")
