@@ -116,6 +116,7 @@ static rl_status launch(rl_backend_stream *stream, rl_accel_kernel *self, const 
                         unsigned n_args, uint64_t groups, uint32_t group) {
     size_t local = group, global = (size_t)groups * group;
     cl_int error = CL_SUCCESS;
+    cl_event done = NULL;
     const char *call = "clSetKernelArg";
     stream->last_row = row;
     pthread_mutex_lock(&self->lock);
@@ -124,9 +125,12 @@ static rl_status launch(rl_backend_stream *stream, rl_accel_kernel *self, const 
                                : clSetKernelArg(self->kernel, i, (size_t)args[i].bytes, args[i].value);
     if (!error) {
         call = "clEnqueueNDRangeKernel";
-        error = clEnqueueNDRangeKernel(stream->queue, self->kernel, 1, NULL, &global, &local, 0, NULL, NULL);
+        error = clEnqueueNDRangeKernel(stream->queue, self->kernel, 1, NULL, &global, &local, 0, NULL,
+                                       stream->device->profile ? &done : NULL);
     }
     pthread_mutex_unlock(&self->lock);
+    if (done)
+        ocl_profile_launch(stream->device->profile, row, done);
     return error ? ocl_fail(error, call, row) : RL_OK;
 }
 

@@ -208,6 +208,7 @@ rl_status ocl_device_open(uint32_t number, rl_backend_device **out_device) {
     }
     pthread_mutex_init(&self->lock, NULL);
     self->memory_used = 0;
+    self->profile = ocl_profile_wanted() ? ocl_profile_new() : NULL;
     self->open = true;
     *out_device = self;
     return RL_OK;
@@ -215,6 +216,7 @@ rl_status ocl_device_open(uint32_t number, rl_backend_device **out_device) {
 
 void ocl_device_close(rl_backend_device *self) {
     rl_accel_deinit(&self->accel);
+    ocl_profile_end(self->profile, self->name);
     clReleaseContext(self->context);
     pthread_mutex_destroy(&self->lock);
     self->open = false;

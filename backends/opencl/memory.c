@@ -11,9 +11,11 @@ static void CL_CALLBACK free_memory(cl_mem mem, void *memory) {
     free(memory);
 }
 
-/* A processor's big buffers lie in memory of ours, on huge pages; the driver says when nothing uses it any more. */
-static cl_int create(const rl_backend_device *device, cl_mem_flags flags, size_t bytes, cl_mem *out_mem) {
-    const bool ours = device->is_cpu && bytes >= 2 * RL_HOST_HUGE_PAGE;
+/* A processor's big buffers lie in memory of ours, on huge pages, and so does what is asked for as the host's; the
+ * driver says when nothing uses it any more. */
+static cl_int create(const rl_backend_device *device, cl_mem_flags flags, rl_backend_buffer *self) {
+    const size_t bytes = (size_t)self->bytes;
+    const bool ours = device->is_cpu && (bytes >= 2 * RL_HOST_HUGE_PAGE || flags & CL_MEM_ALLOC_HOST_PTR);
     void *memory = ours ? rl_host_memory(bytes) : NULL;
     cl_int error = CL_SUCCESS;
     if (ours && !memory)
@@ -29,7 +31,8 @@ static cl_int create(const rl_backend_device *device, cl_mem_flags flags, size_t
         free(memory);
         return error;
     }
-    *out_mem = mem;
+    self->mem = mem;
+    self->memory = memory;
     return CL_SUCCESS;
 }
 
@@ -47,7 +50,7 @@ rl_status ocl_buffer_init(rl_backend_device *device, cl_mem_flags flags, uint64_
         return ocl_host->fail(RL_OUT_OF_MEMORY, "%llu bytes are asked for; of the %llu of %s, %llu are in use",
                               (unsigned long long)bytes, (unsigned long long)device->memory, device->name,
                               (unsigned long long)device->memory_used);
-    error = create(device, flags, (size_t)bytes, &out->mem);
+    error = create(device, flags, out);
     if (!error)
         return RL_OK;
     pthread_mutex_lock(&device->lock);
@@ -82,6 +85,13 @@ void ocl_mem_free(rl_backend_device *device, rl_backend_buffer *buffer) {
     if (buffer)
         ocl_buffer_deinit(device, buffer);
     free(buffer);
+}
+
+rl_status ocl_mem_map(rl_backend_device *device, rl_backend_buffer *buffer, void **out_address) {
+    if (!buffer->memory)
+        return ocl_host->fail(RL_UNSUPPORTED, "mem_map: this buffer of %s is not the host's", device->name);
+    *out_address = buffer->memory;
+    return RL_OK;
 }
 
 /* Rings -------------------------------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@
 
 extern const rl_host *ocl_host;
 
+typedef struct ocl_profile ocl_profile;
+
 struct rl_backend_device {
     rl_accel accel; /* first */
     cl_platform_id platform;
@@ -28,6 +30,7 @@ struct rl_backend_device {
     uint32_t number, compute_units;
     uint64_t memory, largest;                  /* bytes in all, and of one buffer at most */
     char name[128], driver[128], options[256]; /* options: of the compiler */
+    ocl_profile *profile;                      /* NULL: not asked for */
     pthread_mutex_t lock;                      /* guards memory_used */
     uint64_t memory_used;
 };
@@ -35,6 +38,7 @@ struct rl_backend_device {
 struct rl_backend_buffer {
     cl_mem mem;
     uint64_t bytes;
+    void *memory; /* of ours that it lies in, or NULL */
 };
 
 /* Host memory, pinned where that speeds copies, through which data go whose source may change at once: slots that are
@@ -105,6 +109,15 @@ rl_status ocl_event_record(rl_backend_event *event, rl_backend_stream *stream);
 rl_status ocl_stream_wait(rl_backend_stream *stream, rl_backend_event *event);
 int ocl_event_done(rl_backend_event *event);
 rl_status ocl_event_sync(rl_backend_event *event);
+
+rl_status ocl_mem_map(rl_backend_device *device, rl_backend_buffer *buffer, void **out_address);
+
+/* profile.c */
+bool ocl_profile_wanted(void);
+ocl_profile *ocl_profile_new(void); /* NULL where memory fails */
+/* Counts a launch once it is done. Takes the event. [any] */
+void ocl_profile_launch(ocl_profile *self, const char *row, cl_event event);
+void ocl_profile_end(ocl_profile *self, const char *device); /* logs it and frees it; takes NULL */
 
 /* compile.c */
 extern const rl_accel_driver ocl_driver;

@@ -15,7 +15,8 @@ static rl_status fill_stream(rl_backend_stream *self) {
     rl_backend_device *device = self->device;
     cl_int error = CL_SUCCESS;
     const rl_flags none = {0};
-    self->queue = clCreateCommandQueue(device->context, device->id, 0, &error);
+    self->queue =
+        clCreateCommandQueue(device->context, device->id, device->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &error);
     if (error)
         return ocl_fail(error, "clCreateCommandQueue", NULL);
     rl_status status = ocl_ring_init(&self->small, self, SMALL_SLOTS, SMALL_BYTES);

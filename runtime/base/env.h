@@ -5,7 +5,7 @@
 
 #include "rushlight/base.h"
 
-/* X(NAME, "default", "meaning"). The last three are read by the backends of their names, not by the runtime. */
+/* X(NAME, "default", "meaning"). The last four are read by the backends of their names, not by the runtime. */
 #define RL_ENV_LIST(X)                                                                                                 \
     X(DEVICE, "the usable device of highest rank", "device that tensors are made on: ref, onednn, onednn:0 ...")       \
     X(BACKEND_PATH, "", "absolute paths of further backends, files and folders, by ':'")                               \
@@ -17,6 +17,7 @@
     X(MEMORY_LIMIT, "0", "bytes that the allocator takes from each device at most; 0: no limit")                       \
     X(ONEDNN_ISA, "the best of this machine", "of onednn, for tests: baseline, avx2 or avx512")                        \
     X(OPENCL_KERNELS, "what suits the device", "of opencl, for tests: cpu, gpu, build, interpret, separated by ','")   \
+    X(OPENCL_PROFILE, "0", "1: log what each row of opencl took on the device, at its end")                            \
     X(OPENCL_OPTIONS, "none", "more options for the compilers of opencl: \"-cl-opt-disable\", \"-g\"")
 
 #define RL_ENV_ENUM_(NAME, default_text, text) RL_ENV_##NAME,
