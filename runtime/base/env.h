@@ -17,7 +17,7 @@
     X(MEMORY_LIMIT, "0", "bytes that the allocator takes from each device at most; 0: no limit")                       \
     X(ONEDNN_ISA, "the best of this machine", "of onednn, for tests: baseline, avx2 or avx512")                        \
     X(OPENCL_KERNELS, "what suits the device", "of opencl, for tests: cpu, gpu, build, interpret, separated by ','")   \
-    X(OPENCL_PROFILE, "0", "1: log what each row of opencl took on the device, at its end")                            \
+    X(OPENCL_PROFILE, "0", "1: what each row of opencl took is told at its end, with VERBOSE=backend")                 \
     X(OPENCL_OPTIONS, "none", "more options for the compilers of opencl: \"-cl-opt-disable\", \"-g\"")
 
 #define RL_ENV_ENUM_(NAME, default_text, text) RL_ENV_##NAME,

@@ -515,6 +515,22 @@ static void turn(rl_layout *layout, int n_inputs, int64_t width) {
     rl_layout_lengthen(layout, width);
 }
 
+/* Into how many parts the reduced elements of an item, or of a span of columns, are cut where such pieces are too few
+ * to fill a device. Of the kind of device, not of how large it is: the order of sums depends on it. */
+static int64_t parts_of(const rl_accel *self, const plan *how) {
+    const int64_t width = self->traits.width, group = self->traits.group, column = last_size(&how->kept);
+    int64_t pieces = how->items * group, least = 4096 * group; /* of KIND_LINES: in work-items, elements of a part */
+    if (how->kind == KIND_COLUMNS) {
+        const int64_t wide = group > 1 ? width : span_of(&how->what, width) * width;
+        pieces = how->items / column * ((column + wide - 1) / wide);
+        least = group > 1 ? 4096 / width : LEAST_SPAN / (column < wide ? column : wide);
+    }
+    const int64_t wanted = group > 1 ? 1024 * group : 64;
+    int64_t parts = (wanted + pieces - 1) / pieces, most = how->length / (least < 1 ? 1 : least);
+    parts = parts > most ? most : parts;
+    return parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
+}
+
 static void choose(const rl_accel *self, plan *out) {
     int64_t width = self->traits.width;
     int n_inputs = out->what.prologue->n_inputs;
@@ -528,20 +544,7 @@ static void choose(const rl_accel *self, plan *out) {
         out->kind = KIND_COLUMNS;
     else
         out->kind = line >= column ? KIND_LINES : KIND_COLUMNS;
-    /* A piece of work is a line, or a span of columns; to fill the device, long ones are cut into parts. */
-    const int is_lines = out->kind == KIND_LINES, shared = self->traits.group > 1;
-    const int64_t wide = is_lines ? 1
-                         : shared ? width
-                                  : span_of(&out->what, width) * width,
-                  threads = is_lines ? self->traits.group : 1;
-    const int64_t pieces = is_lines ? out->items : out->items / column * ((column + wide - 1) / wide);
-    const int64_t least = is_lines ? 4096 * threads
-                          : shared ? 4096 / width
-                                   : LEAST_SPAN / (column < wide ? column : wide);
-    int64_t parts = ((shared ? 1024 * (int64_t)self->traits.group : 64) + pieces * threads - 1) / (pieces * threads);
-    const int64_t most = out->length / (least < 1 ? 1 : least);
-    parts = parts > most ? most : out->is_little ? 1 : parts; /* little: as the interpreter has it */
-    out->parts = parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
+    out->parts = out->is_little ? 1 : parts_of(self, out); /* 1: as the interpreter has it */
     out->chunk = (out->length + out->parts - 1) / out->parts;
     out->chunk = (out->chunk + width - 1) / width * width;
     if (out->chunk < 1)
