@@ -126,3 +126,25 @@ void rl_generate_stores(rl_text_buffer *out, const rl_program *program, const ch
                     program->output_value[k]);
     }
 }
+
+void rl_generate_decode(rl_text_buffer *out, const char *type, const char *to, const char *from, const char *number,
+                        const char *shape, const char *stride, int dims, int n) {
+    rl_text_put(out, "{ %s rest = (%s)(%s);\nfor (int k = 0; k < %d; k++)\n%s[k] = ", type, type, number, n, to);
+    rl_text_put(out, from ? "%s[k];\n" : "0;\n", from);
+    rl_text_put(out,
+                "for (int d = %d; d >= 0; d--) {\nconst %s next = d ? rest / (%s)%s[d] : 0;\n"
+                "const rl_long x = (rl_long)(d ? rest - next * (%s)%s[d] : rest);\n"
+                "for (int k = 0; k < %d; k++)\n%s[k] += x * %s[k][d];\nrest = next;\n} }\n",
+                dims - 1, type, type, shape, type, shape, n, to, stride);
+}
+
+void rl_generate_params(rl_text_buffer *out, int by_memory) {
+    rl_text_put_all(out, by_memory ? "const RL_GLOBAL char *params, rl_long params_at) {\n"
+                                     "const RL_GLOBAL RL_LOCAL(params) *pp = (const RL_GLOBAL RL_LOCAL(params) *)"
+                                     "(params + params_at);\n#define p (*pp)\n"
+                                   : "RL_PARAMS(RL_LOCAL(params)) p) {\n");
+}
+
+void rl_generate_params_end(rl_text_buffer *out, int by_memory) {
+    rl_text_put_all(out, by_memory ? "}\n#undef p\n" : "}\n");
+}

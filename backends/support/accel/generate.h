@@ -43,6 +43,13 @@ void rl_generate_pseudo(rl_text_buffer *out, const rl_program *program, int firs
 /* Stores the program's outputs to out0, out1, ..., operands from number `first` on. */
 void rl_generate_stores(rl_text_buffer *out, const rl_program *program, const char *prefix, int first,
                         const rl_walk *walk);
+/* Source that sets `to`[k] of n operands to `from`[k] (NULL: 0) and the offsets of row-major element `number` in
+ * dimensions 0 .. dims - 1 of arrays `shape` and `stride`; `type` is that of the divisions. */
+void rl_generate_decode(rl_text_buffer *out, const char *type, const char *to, const char *from, const char *number,
+                        const char *shape, const char *stride, int dims, int n);
+/* The last argument of a kernel, RL_LOCAL(params) p, or where they lie in memory what stands for it; ends "{". */
+void rl_generate_params(rl_text_buffer *out, int by_memory);
+void rl_generate_params_end(rl_text_buffer *out, int by_memory); /* after the kernel's body */
 /* Declares a number for each lane from pseudo operand k: `name` = its offset. */
 void rl_generate_number(rl_text_buffer *out, const char *name, int k, const rl_walk *walk);
 

@@ -52,10 +52,7 @@ static void write_arguments(rl_text_buffer *out, const rl_program *program, int 
         for (int k = 0; k < program->n_outputs; k++)
             rl_text_put(out, "RL_GLOBAL rl_T_%s *out%d_%d, ", rl_source_dtype(program->output_dtype[k]), k, j);
     }
-    rl_text_put_all(out, by_memory ? "const RL_GLOBAL char *params, rl_long params_at) {\n"
-                                     "const RL_GLOBAL RL_LOCAL(params) *pp = (const RL_GLOBAL RL_LOCAL(params) *)"
-                                     "(params + params_at);\n#define p (*pp)\n"
-                                   : "RL_PARAMS(RL_LOCAL(params)) p) {\n");
+    rl_generate_params(out, by_memory);
 }
 
 /* in0, out0, ... of the job at hand, at its first element. */
@@ -97,18 +94,12 @@ static void write_rows(rl_text_buffer *out, const rl_program *program, const rl_
                 "rl_long row = -1, column = 0, at[%d];\n",
                 dims - 1, n);
     write_pointers(out, program, 1);
-    rl_text_put(out,
-                "RL_FOR_ITEMS(t, p.total[0], 1) {\n"
-                "if (RL_GROUP > 1 || row < 0 || column >= vectors) {\n"
-                "row = (rl_long)((RL_UINDEX)t / (RL_UINDEX)vectors);\ncolumn = t - row * vectors;\n"
-                "RL_UINDEX rest = (RL_UINDEX)row;\n"
-                "for (int k = 0; k < %d; k++)\nat[k] = 0;\n"
-                "for (int d = %d; d >= 0; d--) {\n"
-                "const RL_UINDEX next = d ? rest / (RL_UINDEX)p.shape[d] : 0;\n"
-                "const rl_long x = (rl_long)(d ? rest - next * (RL_UINDEX)p.shape[d] : rest);\n"
-                "for (int k = 0; k < %d; k++)\nat[k] += x * p.stride[k][d];\nrest = next;\n}\n}\n"
-                "const rl_long j = column * RL_WIDTH;\nconst int n = (int)rl_least(inner - j, RL_WIDTH);\n",
-                n, dims - 2, n);
+    rl_text_put_all(out, "RL_FOR_ITEMS(t, p.total[0], 1) {\n"
+                         "if (RL_GROUP > 1 || row < 0 || column >= vectors) {\n"
+                         "row = (rl_long)((RL_UINDEX)t / (RL_UINDEX)vectors);\ncolumn = t - row * vectors;\n");
+    rl_generate_decode(out, "RL_UINDEX", "at", NULL, "row", "p.shape", "p.stride", dims - 1, n);
+    rl_text_put_all(out, "}\nconst rl_long j = column * RL_WIDTH;\n"
+                         "const int n = (int)rl_least(inner - j, RL_WIDTH);\n");
     write_body(out, program, &walk);
     rl_text_put_all(out, "column++;\n}\n");
 }
@@ -121,7 +112,8 @@ static void write_map(rl_text_buffer *out, const rl_accel *accel, const rl_accel
     write_params(out, program, dims, jobs);
     write_arguments(out, program, jobs, spec->word[WORD_BY_MEMORY]);
     (dims ? write_rows : write_flat)(out, program, spec);
-    rl_text_put(out, "}\n#undef RL_UINDEX\n%s", spec->word[WORD_BY_MEMORY] ? "#undef p\n" : "");
+    rl_generate_params_end(out, spec->word[WORD_BY_MEMORY]);
+    rl_text_put_all(out, "#undef RL_UINDEX\n");
 }
 
 static const rl_accel_family map_family = {.name = "map", .write = write_map};

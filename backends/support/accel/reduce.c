@@ -164,10 +164,7 @@ static void write_arguments(rl_text_buffer *out, const reduction *self, const rl
         if (is_arg(self->combiner[k]))
             rl_text_put(out, "RL_GLOBAL long *partnumber%d, ", k);
     }
-    rl_text_put_all(out, spec->word[WORD_BY_MEMORY] ? "const RL_GLOBAL char *params, rl_long params_at) {\n"
-                                                      "const RL_GLOBAL RL_LOCAL(params) *pp = (const RL_GLOBAL "
-                                                      "RL_LOCAL(params) *)(params + params_at);\n#define p (*pp)\n"
-                                                    : "RL_PARAMS(RL_LOCAL(params)) p) {\n");
+    rl_generate_params(out, spec->word[WORD_BY_MEMORY]);
     if (kind == KIND_LINES) {
         rl_text_put_all(out, "#if RL_GROUP > 1\n");
         for (int k = 0; k < self->combined; k++) {
@@ -177,18 +174,6 @@ static void write_arguments(rl_text_buffer *out, const reduction *self, const rl
         }
         rl_text_put_all(out, "#endif\n");
     }
-}
-
-/* base[k] = offsets of `number` in the kept dimensions, all but the last `without` of them. */
-static void write_decode(rl_text_buffer *out, const char *to, const char *from, const char *number, const char *shape,
-                         const char *stride, int dims, int n) {
-    rl_text_put(out, "{ rl_ulong rest = (rl_ulong)(%s);\nfor (int k = 0; k < %d; k++)\n%s[k] = %s[k];\n", number, n, to,
-                from);
-    rl_text_put(out,
-                "for (int d = %d; d >= 0; d--) {\nconst rl_ulong next = d ? rest / (rl_ulong)%s[d] : 0;\n"
-                "const rl_long x = (rl_long)(d ? rest - next * (rl_ulong)%s[d] : rest);\n"
-                "for (int k = 0; k < %d; k++)\n%s[k] += x * %s[k][d];\nrest = next;\n} }\n",
-                dims - 1, shape, shape, n, to, stride);
 }
 
 static void write_values(rl_text_buffer *out, const reduction *self, const rl_walk *walk, int mask) {
@@ -286,13 +271,13 @@ static void write_lines(rl_text_buffer *out, const reduction *self, const rl_acc
                 "const rl_long inner = p.shape[%d];\nrl_long base[%d], at[%d];\n"
                 "RL_FOR_GROUPS(t, p.items * p.parts) {\nconst rl_long item = t / p.parts, part = t - item * p.parts;\n",
                 reduced - 1, self->n, self->n);
-    write_decode(out, "base", "p.offset", "item", "p.kept_shape", "p.kept", kept, self->n);
+    rl_generate_decode(out, "rl_ulong", "base", "p.offset", "item", "p.kept_shape", "p.kept", kept, self->n);
     write_identities(out, self, "sum", 1);
     rl_text_put_all(out, "const rl_long begin = part * p.chunk, end = rl_least(begin + p.chunk, p.length);\n"
                          "for (rl_long position = begin; position < end;) {\n"
                          "const rl_long row = position / inner, first = position - row * inner;\n"
                          "const rl_long stop = rl_least(inner, first + (end - position));\n");
-    write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
+    rl_generate_decode(out, "rl_ulong", "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
     rl_text_put(out, "for (rl_long from = first; from < stop; from += %d * RL_GROUP * RL_WIDTH) {\n",
                 RL_GENERATE_BLOCK);
     rl_text_put(out,
@@ -388,7 +373,7 @@ static void write_columns(rl_text_buffer *out, const reduction *self, const rl_a
                 "const rl_long line = item / spans, from = (item - line * spans) * wide;\n"
                 "const int span = (int)((rl_least(inner - from, wide) + RL_WIDTH - 1) / RL_WIDTH);\n",
                 kept - 1, reduced - 1, self->n, self->n);
-    write_decode(out, "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
+    rl_generate_decode(out, "rl_ulong", "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
     write_span(out, self, "sums", NULL, 0);
     write_span(out, self, "accs", NULL, 0);
     write_fill(out, self, "sums");
@@ -397,7 +382,7 @@ static void write_columns(rl_text_buffer *out, const reduction *self, const rl_a
                          "const rl_long row = position / length, first = position - row * length;\n");
     rl_text_put(out, "const rl_long stop = rl_least(length, first + rl_least(end - position, %d));\n",
                 RL_GENERATE_BLOCK);
-    write_decode(out, "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
+    rl_generate_decode(out, "rl_ulong", "at", "base", "row", "p.shape", "p.stride", reduced - 1, self->n);
     rl_text_put(out, "for (int k = 0; k < %d; k++)\nat[k] += first * p.stride[k][%d];\n", self->n, reduced - 1);
     write_fill(out, self, "accs");
     rl_text_put_all(out, "for (rl_long q = first; q < stop; q++) {\n" EACH_OF_SPAN VECTOR_OF_SPAN);
@@ -427,7 +412,7 @@ static void write_finish(rl_text_buffer *out, const reduction *self, const rl_ac
                 "const rl_long line = t / vectors, j = (t - line * vectors) * RL_WIDTH, item = line * inner + j;\n"
                 "const int n = (int)rl_least(inner - j, RL_WIDTH);\n",
                 kept - 1, self->n);
-    write_decode(out, "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
+    rl_generate_decode(out, "rl_ulong", "base", "p.offset", "line", "p.kept_shape", "p.kept", kept - 1, self->n);
     write_identities(out, self, "acc", 1);
     rl_text_put_all(out, "for (rl_long part = 0; part < p.parts; part++) {\n");
     for (int k = 0; k < self->combined; k++) {
@@ -449,7 +434,7 @@ static void write_reduce(rl_text_buffer *out, const rl_accel *accel, const rl_ac
     write_params(out, &self, spec->word[WORD_KEPT], spec->word[WORD_REDUCED]);
     write_arguments(out, &self, spec);
     writers[spec->word[WORD_KIND]](out, &self, spec);
-    rl_text_put(out, "}\n%s", spec->word[WORD_BY_MEMORY] ? "#undef p\n" : "");
+    rl_generate_params_end(out, spec->word[WORD_BY_MEMORY]);
 }
 
 static const rl_accel_family reduce_family = {.name = "reduce", .write = write_reduce};

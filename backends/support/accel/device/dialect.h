@@ -25,8 +25,6 @@
 typedef long rl_long;
 typedef ulong rl_ulong;
 typedef uint rl_uint;
-typedef uchar rl_uchar;
-typedef ushort rl_ushort;
 #define RL_KERNEL __kernel void RL_ENTRY
 #define RL_FN static inline __attribute__((overloadable))
 #define RL_GLOBAL __global
@@ -38,10 +36,8 @@ typedef ushort rl_ushort;
 #define RL_ATOMIC_CLAIM(p) (atomic_cmpxchg((volatile __global int *)(p), 0, 1) == 0)
 #if RL_GROUP > 1
 #define RL_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
-#define RL_BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 #else
 #define RL_BARRIER()
-#define RL_BARRIER_GLOBAL()
 #endif
 #define RL_INFINITY INFINITY
 #define RL_NAN NAN
