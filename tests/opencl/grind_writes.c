@@ -4,7 +4,6 @@
  * buffer for undefined outside of what the host last wrote, however it had been filled before (ShadowMemory::allocate),
  * and all uses of it for uninitialized ones; what kernels write, it follows exactly.
  */
-#define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl.h>
