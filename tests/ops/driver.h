@@ -27,7 +27,9 @@ typedef enum check_kind { CHECK_LIST(CHECK_ENUM) CHECK_COUNT } check_kind;
 typedef struct driver {
     rl_device *ref, *devices[MOST_DEVICES]; /* devices: all that are tried, ref among them */
     int n_devices;
-    const char *only; /* one op; NULL: all */
+    const char *only; /* ops, "add,mul"; NULL: all */
+    uint32_t dtypes;  /* those that are tried: bit 1 << dtype */
+    bool once;        /* RUSHLIGHT_TEST_ONCE: each sample as it is written, and nothing more */
     int part, parts;  /* of all ops, those whose number is `part` modulo `parts` */
     int passed[CHECK_COUNT], failed[CHECK_COUNT], shown, hidden;
     const char *last_failed[CHECK_COUNT]; /* the line of the last failure, whose further ones are only counted */
@@ -48,7 +50,8 @@ bool check(const trial *self, check_kind kind, bool passed, const char *format, 
 /* Finds the devices that RUSHLIGHT_TEST_DEVICES or else `names` ("onednn,sim:0") names; names NULL: all usable host
  * devices. False, and said, where there are none. */
 bool find_devices(driver *self, const char *names);
-/* Reads "OP", "PART/PARTS" (of all ops the 1st, 2nd ... of so many equal parts) or nothing. False, and said, else. */
+/* Reads "OP,OP...", "PART/PARTS" (of all ops the 1st, 2nd ... of so many equal parts) or nothing, and the dtypes that
+ * RUSHLIGHT_TEST_DTYPES names ("float32,int64"; without it all). False, and said, else. */
 bool find_ops(driver *self, int argc, char **argv);
 /* Whether the op of that number and name is to be tried. */
 bool is_wanted(const driver *self, size_t op, const char *name);

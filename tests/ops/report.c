@@ -35,14 +35,61 @@ bool check(const trial *self, check_kind kind, bool passed, const char *format, 
     return passed;
 }
 
+/* Whether `name` is one of "a,b,c". */
+static bool is_in(const char *list, const char *name) {
+    size_t length = strlen(name);
+    for (; *list; list += strcspn(list, ","), list += *list == ',')
+        if (strcspn(list, ",") == length && strncmp(list, name, length) == 0)
+            return true;
+    return false;
+}
+
+static int names_in(const char *list) {
+    int count = 1;
+    for (; *list; list++)
+        count += *list == ',';
+    return count;
+}
+
+static bool find_options(driver *self) {
+    const char *wanted = getenv("RUSHLIGHT_TEST_DTYPES");
+    int found = 0;
+    self->once = getenv("RUSHLIGHT_TEST_ONCE") != NULL;
+    self->dtypes = UINT32_MAX;
+    if (!wanted || !*wanted)
+        return true;
+    self->dtypes = 0;
+    for (int dtype = 1; dtype < RL_DTYPE_COUNT; dtype++)
+        if (is_in(wanted, rl_dtype_name((rl_dtype)dtype))) {
+            self->dtypes |= 1u << dtype;
+            found++;
+        }
+    if (found != names_in(wanted))
+        printf("FAILED: RUSHLIGHT_TEST_DTYPES: '%s' are not all dtypes\n", wanted);
+    return found == names_in(wanted);
+}
+
+static bool find_named_ops(driver *self, const char *names) {
+    int found = 0;
+    self->only = names;
+    for (size_t op = 0; op < rl_op_count(); op++) {
+        rl_op_info info = {.struct_size = sizeof info};
+        rl_op_describe(op, &info);
+        found += is_in(names, info.name);
+    }
+    if (found != names_in(names))
+        printf("FAILED: '%s' are not all ops\n", names);
+    return found == names_in(names);
+}
+
 bool find_ops(driver *self, int argc, char **argv) {
     const char *given = argc > 1 ? argv[1] : "1/1";
     char *rest = NULL;
     self->parts = 1;
-    if (!strchr(given, '/')) {
-        self->only = given;
-        return true;
-    }
+    if (!find_options(self))
+        return false;
+    if (!strchr(given, '/'))
+        return find_named_ops(self, given);
     self->part = (int)strtol(given, &rest, 10) - 1;
     self->parts = *rest == '/' ? (int)strtol(rest + 1, &rest, 10) : 0;
     if (*rest == '\0' && self->part >= 0 && self->part < self->parts)
@@ -52,7 +99,7 @@ bool find_ops(driver *self, int argc, char **argv) {
 }
 
 bool is_wanted(const driver *self, size_t op, const char *name) {
-    return self->only ? strcmp(self->only, name) == 0 : (int)(op % (size_t)self->parts) == self->part;
+    return self->only ? is_in(self->only, name) : (int)(op % (size_t)self->parts) == self->part;
 }
 
 int report(const driver *self, int tried) {

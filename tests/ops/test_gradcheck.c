@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Derivatives of every op, of first and second order, on every sample against differences: test_gradcheck [OP or
- * PART/PARTS]. On the reference device, or on those that RUSHLIGHT_TEST_DEVICES names.
+ * Derivatives of every op, of first and second order, on every sample against differences: test_gradcheck
+ * [OP,OP... or PART/PARTS]. On the reference device, or on those that RUSHLIGHT_TEST_DEVICES names.
  */
 #include <string.h>
 

@@ -177,6 +177,8 @@ RL_KERNEL(RL_24(RL_ARGUMENT) const RL_GLOBAL char *params, rl_long params_at) {
 #endif
     const int combined = (int)p->combined, kept_dims = (int)(p->dims - p->reduced_dims);
     RL_24(RL_KEEP)
+    for (int k = 0; k < combined; k++)
+        m.r[RL_INTERPRETER_REGISTERS + k].l = 0; /* its 8 bytes go to shared memory, whatever the type fills of them */
     RL_FOR_GROUPS(item, p->items) {
         for (int d = 0; d < (int)p->dims; d++)
             m.index[d] = 0;
