@@ -172,7 +172,38 @@ RL_FN U16 rl_out_BF16(F64 x) {
 #undef RL_TO_BOOL
 
 #if RL_LANES > 1
-/* The first n lanes from memory (the others 0), and to it; with a stride of any kind, or of 1. */
+/* The first n lanes from memory (the others 0), and to it; with a stride of any kind, or of 1: then by the powers of
+ * two that n is the sum of, the greatest first in memory. */
+#if RL_LANES >= 8
+#define RL_LOAD_4                                                                                                      \
+    if (n & 4) {                                                                                                       \
+        value.s4567 = value.s0123;                                                                                     \
+        value.s0123 = vload4(0, from + (n & 8));                                                                       \
+    }
+#define RL_STORE_4                                                                                                     \
+    if (n & 4) {                                                                                                       \
+        vstore4(value.s0123, 0, to + (n & 8));                                                                         \
+        value.s0123 = value.s4567;                                                                                     \
+    }
+#else
+#define RL_LOAD_4
+#define RL_STORE_4
+#endif
+#if RL_LANES == 16
+#define RL_LOAD_8                                                                                                      \
+    if (n & 8) {                                                                                                       \
+        value.hi = value.lo;                                                                                           \
+        value.lo = vload8(0, from);                                                                                    \
+    }
+#define RL_STORE_8                                                                                                     \
+    if (n & 8) {                                                                                                       \
+        vstore8(value.lo, 0, to);                                                                                      \
+        value.lo = value.hi;                                                                                           \
+    }
+#else
+#define RL_LOAD_8
+#define RL_STORE_8
+#endif
 #define RL_MEMORY(scalar)                                                                                              \
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, rl_long stride, int n) {                   \
         scalar lanes[RL_LANES];                                                                                        \
@@ -181,7 +212,16 @@ RL_FN U16 rl_out_BF16(F64 x) {
         return RL_PASTE(vload, RL_SUFFIX)(0, lanes);                                                                   \
     }                                                                                                                  \
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, int n) {                                   \
-        return n >= RL_LANES ? RL_PASTE(vload, RL_SUFFIX)(0, from) : rl_load(from, 1, n);                              \
+        if (n >= RL_LANES)                                                                                             \
+            return RL_PASTE(vload, RL_SUFFIX)(0, from);                                                                \
+        RL_PASTE(scalar, RL_SUFFIX) value = (RL_PASTE(scalar, RL_SUFFIX))(0);                                          \
+        if (n & 1)                                                                                                     \
+            value.s0 = from[n & 14];                                                                                   \
+        if (n & 2) {                                                                                                   \
+            value.s23 = value.s01;                                                                                     \
+            value.s01 = vload2(0, from + (n & 12));                                                                    \
+        }                                                                                                              \
+        RL_LOAD_4 RL_LOAD_8 return value;                                                                              \
     }                                                                                                                  \
     RL_FN void rl_store(RL_GLOBAL scalar *to, rl_long stride, int n, RL_PASTE(scalar, RL_SUFFIX) value) {              \
         scalar lanes[RL_LANES];                                                                                        \
@@ -191,10 +231,16 @@ RL_FN U16 rl_out_BF16(F64 x) {
                 to[l * stride] = lanes[l];                                                                             \
     }                                                                                                                  \
     RL_FN void rl_store(RL_GLOBAL scalar *to, int n, RL_PASTE(scalar, RL_SUFFIX) value) {                              \
-        if (n >= RL_LANES)                                                                                             \
+        if (n >= RL_LANES) {                                                                                           \
             RL_PASTE(vstore, RL_SUFFIX)(value, 0, to);                                                                 \
-        else                                                                                                           \
-            rl_store(to, 1, n, value);                                                                                 \
+            return;                                                                                                    \
+        }                                                                                                              \
+        RL_STORE_8 RL_STORE_4 if (n & 2) {                                                                             \
+            vstore2(value.s01, 0, to + (n & 12));                                                                      \
+            value.s01 = value.s23;                                                                                     \
+        }                                                                                                              \
+        if (n & 1)                                                                                                     \
+            to[n & 14] = value.s0;                                                                                     \
     }
 #else
 #define RL_MEMORY(scalar)                                                                                              \
