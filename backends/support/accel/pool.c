@@ -52,8 +52,11 @@ static void fill_params(pool_task *self) {
     const rl_pool_window *w = self->window;
     rl_pool_params *p = &self->params;
     const int64_t lead = 3 - w->spatial;
-    *p = (rl_pool_params){
-        .batch = w->batch, .channels = w->channels, .divisor = w->divisor, .count_padding = w->count_padding != 0};
+    *p = (rl_pool_params){.together = 1,
+                          .batch = w->batch,
+                          .channels = w->channels,
+                          .divisor = w->divisor,
+                          .count_padding = w->count_padding != 0};
     for (int64_t d = 0; d < 3; d++) {
         const int64_t from = d - lead;
         p->in_size[d] = from < 0 ? 1 : w->in_size[from];
@@ -90,10 +93,11 @@ static int channels_last(const rl_accel *accel, const pool_task *self) {
 /* What a pass takes; its items, and about how much work each is. */
 static uint64_t count_items(const rl_accel *accel, rl_pool_params *p, int pass, int lanes) {
     const int64_t *size = pass == PASS_GATHER ? p->in_size : p->out_size;
-    const int64_t vectors = lanes == LANES_CHANNELS ? rl_line_up(p->channels, accel->traits.width) : p->channels;
+    const int64_t width = accel->traits.width;
+    const int64_t vectors = lanes == LANES_CHANNELS ? rl_line_up(p->channels, p->together * width) : p->channels;
     const int64_t each = pass == PASS_SCATTER ? 1 : lanes == LANES_ROW ? size[0] * size[1] : places(size);
     p->items = p->batch * vectors * each;
-    return (uint64_t)(places(p->window) * 8 * (places(size) / each));
+    return (uint64_t)(places(p->window) * 8 * (places(size) / each) * p->together);
 }
 
 static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, int lanes, rl_backend_buffer *where) {
@@ -104,10 +108,9 @@ static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, 
     const uint64_t cost = count_items(accel, p, pass, lanes);
     const uint64_t groups = rl_accel_groups(accel, (uint64_t)p->items, cost);
     rl_backend_buffer *none = accel->driver->flags(stream, NULL), *memory = none;
-    const int unit = pass == PASS_SCATTER && lanes == LANES_ROW
-                         ? p->out_stride[4] == 1 && (!self->in || p->in_stride[4] == 1)
-                     : lanes == LANES_ROW ? p->in_stride[4] == 1
-                                          : 1;
+    const int rows = lanes == LANES_ROW, scatter = pass == PASS_SCATTER;
+    const int unit = !rows || ((!self->in || p->in_stride[4] == 1) &&
+                               (!scatter || (p->out_stride[4] == 1 && p->grad_stride[4] == 1)));
     const rl_accel_spec spec = {
         .family = &pool_family,
         .word = {[WORD_DTYPE] = (int32_t)self->dtype,
@@ -117,9 +120,9 @@ static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, 
                  [WORD_AVERAGE] = self->window->kind == RL_POOL_AVERAGE,
                  [WORD_LANES] = lanes,
                  [WORD_PASS] = pass,
-                 [WORD_STEP] = lanes == LANES_ROW ? (int32_t)step : 0},
+                 [WORD_STEP] = rows ? (int32_t)step : 0},
     };
-    if (pass == PASS_SCATTER) {
+    if (scatter) {
         const uint64_t bytes = self->dtype == RL_F64 ? 8 : 4;
         rl_status status = accel->driver->scratch(stream, SLOT_MEMORY, groups * (uint64_t)p->memory * bytes, &memory);
         if (status)
@@ -134,14 +137,23 @@ static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, 
     return rl_accel_run(stream, self->row, &spec, args, 6, groups);
 }
 
-/* Sizes of a thread's memory for SCATTER: a plane and a line, of whole vectors and one more. Whether it is to be done
- * so: threads have planes enough, and memory. */
+/* Sizes of a thread's memory for SCATTER: a plane and a line, of whole vectors and one or two more. Whether it is to be
+ * done so: threads have planes enough, and memory. */
 static int scatters(const rl_accel *accel, rl_pool_params *p, int lanes) {
-    const int64_t width = accel->traits.width, place = lanes == LANES_CHANNELS ? width : 1;
-    const int64_t planes = p->batch * rl_line_up(p->channels, place), units = accel->traits.units;
+    const int64_t width = accel->traits.width, units = accel->traits.units;
+    const int64_t vectors = lanes == LANES_CHANNELS ? rl_line_up(p->channels, width) : p->channels;
+    int64_t place = 1;
+    if (lanes == LANES_CHANNELS) { /* all channels, which lie in a row, where that leaves work for all threads */
+        p->together = p->batch >= units ? vectors : 1;
+        place = p->together * width;
+    }
     p->line_at = (rl_line_up(places(p->in_size) * place, width) + 1) * width;
-    p->memory = p->line_at + (rl_line_up(p->in_size[2], width) + 1) * width;
-    return accel->traits.group == 1 && width > 1 && 4 * planes >= units && p->memory * 8 * 4 * units < MOST_MEMORY;
+    p->memory = p->line_at + (rl_line_up(p->in_size[2], width) + 2) * width;
+    if (accel->traits.group == 1 && width > 1 && 4 * p->batch * vectors >= units &&
+        p->memory * 8 * 4 * units < MOST_MEMORY)
+        return 1;
+    p->together = 1;
+    return 0;
 }
 
 static rl_status run_pool(rl_backend_stream *stream, const void *what) {

@@ -142,9 +142,10 @@ typedef struct rl_norm_params {
 } rl_norm_params;
 
 /* pool.h; strides of batch, channel and three spatial dimensions (absent ones of size 1 lead). Before in_end there are
- * elements of `in`. A thread's memory is `memory` elements, with a line from line_at on. */
+ * elements of `in`. `together` vectors of channels are an item. A thread's memory is `memory` elements, with a line
+ * from line_at on. */
 typedef struct rl_pool_params {
-    RL_PARAM_I64 items, in_end, memory, line_at, batch, channels, divisor, count_padding;
+    RL_PARAM_I64 items, together, in_end, memory, line_at, batch, channels, divisor, count_padding;
     RL_PARAM_I64 in_size[3], out_size[3], window[3], step[3], padding[3], dilation[3];
     RL_PARAM_I64 in_offset, out_offset, grad_offset, in_stride[5], out_stride[5], grad_stride[5];
 } rl_pool_params;

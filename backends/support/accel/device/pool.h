@@ -6,8 +6,8 @@
  *   PASS     0 FORWARD
  *            1 WHERE: the place in the plane of each window's first greatest element, to `where`
  *            2 GATHER: an element of grad_in is what the windows that cover it give
- *            3 SCATTER: an item is a plane of grad_in, or a vector of them; a thread adds its windows to a plane in its
- *              own memory, by rows (LANES 2) or by channels
+ *            3 SCATTER: an item is a plane of grad_in, or p.together vectors of them; a thread adds its windows to a
+ *              plane in its own memory, by rows (LANES 2) or by channels
  *   STEP     LANES 2: the windows' step along a row is 1, 2, or 0 for another
  * A place in a plane is a row-major number.
  */
@@ -85,18 +85,26 @@ RL_FN POOL_V RL_LOCAL(value)(const RL_GLOBAL T_DTYPE *in, int lanes, const rl_po
     value = POOL_JOIN(value, POOL_LOAD(in + at, p->in_stride[1]));
     return AVERAGE ? value / (POOL_V)(RL_LOCAL(parts)(p, o0, o1, o2)) : value;
 }
-#define POOL_MORE(v, most) (rl_i_GT(v, most) | (rl_i_NE(v, v) & rl_i_EQ(most, most)))
+/* Where v is greater than `most`, or the first NaN, it and its place are kept in place of those before. */
+#define POOL_MORE(v, most) ((v > most) | ((v != v) & (most == most)))
+#if RL_WIDTH > 1
+RL_FN void RL_LOCAL(keep)(V_DTYPE v, int x, V_DTYPE *most, rl_i32 *place) {
+    *place = select(*place, (rl_i32)(x), RL_WIDE(convert_int, RL_WIDTH)(POOL_MORE(v, *most)));
+    *most = select(*most, v, POOL_MORE(v, *most));
+}
+#endif
+RL_FN void RL_LOCAL(keep)(R_DTYPE v, int x, R_DTYPE *most, int *place) {
+    const int more = POOL_MORE(v, *most);
+    *place = more ? x : *place;
+    *most = more ? v : *most;
+}
 RL_FN POOL_I RL_LOCAL(place)(const RL_GLOBAL T_DTYPE *in, int lanes, const rl_pool_params *p, rl_long o0, rl_long o1,
                              rl_long o2) {
     POOL_WINDOW(o0, o1, o2);
     POOL_V most = (POOL_V)(-RL_INFINITY);
     POOL_I place = (POOL_I)((int)POOL_PLACE(s0.begin, s1.begin, s2.begin));
-    POOL_EACH {
-        const POOL_V v = POOL_LOAD(in + at, p->in_stride[1]);
-        const POOL_I more = POOL_MORE(v, most);
-        most = rl_i_SELECT(more, v, most);
-        place = rl_i_SELECT(more, (POOL_I)((int)x), place);
-    }
+    POOL_EACH
+    RL_LOCAL(keep)(POOL_LOAD(in + at, p->in_stride[1]), (int)x, &most, &place);
     return place;
 }
 
@@ -130,12 +138,8 @@ RL_FN rl_i32 RL_LOCAL(places)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_DTY
     POOL_WINDOW(o0, o1, o2);
     V_DTYPE most = RL_LOCAL(all)(-RL_INFINITY);
     rl_i32 place = (rl_i32)((int)POOL_PLACE(s0.begin, s1.begin, s2.begin));
-    POOL_EACH {
-        const V_DTYPE v = POOL_ELEMENTS;
-        const rl_i32 more = POOL_MORE(v, most);
-        most = rl_i_SELECT(more, v, most);
-        place = rl_i_SELECT(more, (rl_i32)((int)x), place);
-    }
+    POOL_EACH
+    RL_LOCAL(keep)(POOL_ELEMENTS, (int)x, &most, &place);
     return place;
 }
 
@@ -221,33 +225,68 @@ RL_FN void RL_LOCAL(clear)(RL_GLOBAL R_DTYPE *to, rl_long n) {
 #if LANES == 1
 RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_DTYPE *end,
                                  const RL_GLOBAL T_DTYPE *grad, RL_GLOBAL R_DTYPE *sums, RL_GLOBAL R_DTYPE *line,
-                                 int lanes, const rl_pool_params *p, rl_long o0, rl_long o1) {
+                                 int channels, const rl_pool_params *p, rl_long o0, rl_long o1) {
+    const rl_long next = p->together * RL_WIDTH;
     for (rl_long o2 = 0; o2 < p->out_size[2]; o2++, grad += p->grad_stride[4]) {
-        const V_DTYPE g = RL_LOCAL(load)(grad, 1, lanes);
         POOL_WINDOW(o0, o1, o2);
 #if AVERAGE
-        const V_DTYPE share = g / RL_LOCAL(all)(RL_LOCAL(parts)(p, o0, o1, o2));
-        POOL_EACH
-        POOL_ADD(sums + x * RL_WIDTH, share);
-#else
-        const rl_i32 place = RL_LOCAL(place)(in, lanes, p, o0, o1, o2);
-        POOL_EACH
-        POOL_ADD(sums + x * RL_WIDTH, rl_i_SELECT(rl_i_EQ(place, (rl_i32)((int)x)), g, RL_LOCAL(all)(0)));
+        const V_DTYPE parts = RL_LOCAL(all)(RL_LOCAL(parts)(p, o0, o1, o2));
 #endif
+        for (int c = 0; c < channels; c += RL_WIDTH) {
+            const int lanes = (int)rl_least(channels - c, RL_WIDTH);
+            const V_DTYPE g = RL_LOCAL(load)(grad + c, 1, lanes);
+#if AVERAGE
+            const V_DTYPE share = g / parts;
+            POOL_EACH
+            POOL_ADD(sums + c + x * next, share);
+#else
+            const rl_i32 place = RL_LOCAL(place)(in + c, lanes, p, o0, o1, o2);
+            POOL_EACH
+            POOL_ADD(sums + c + x * next, rl_i_SELECT(rl_i_EQ(place, (rl_i32)((int)x)), g, RL_LOCAL(all)(0)));
+#endif
+        }
     }
 }
 #elif AVERAGE
+/* Adds a share to each place of the window of output o2 in a line; or n shares, of windows that lie within. */
+RL_FN void RL_LOCAL(share)(RL_GLOBAL R_DTYPE *line, R_DTYPE share, const rl_pool_params *p, rl_long o2) {
+    const RL_LOCAL(span) s = RL_LOCAL(span_of)(p, 2, o2, p->in_size[2]);
+    for (rl_long k = s.begin; k < s.end; k++)
+        line[s.start + k * p->dilation[2]] += share;
+}
+#if STEP > 0
+RL_FN void RL_LOCAL(shares)(RL_GLOBAL R_DTYPE *line, V_DTYPE share, const rl_pool_params *p, rl_long o2) {
+    RL_GLOBAL R_DTYPE *to = line + o2 * STEP - p->padding[2];
+    for (rl_long k = 0; k < p->window[2]; k++, to += p->dilation[2]) {
+#if STEP == 1
+        POOL_ADD(to, share);
+#else
+        V_DTYPE apart = RL_LOCAL(all)(0);
+        apart.even = share.lo;
+        POOL_ADD(to, apart);
+        apart.even = share.hi;
+        POOL_ADD(to + RL_WIDTH, apart);
+#endif
+    }
+}
+#endif
 /* First in a line, which is then added to each row. */
 RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_DTYPE *end,
                                  const RL_GLOBAL T_DTYPE *grad, RL_GLOBAL R_DTYPE *sums, RL_GLOBAL R_DTYPE *line,
-                                 int lanes, const rl_pool_params *p, rl_long o0, rl_long o1) {
+                                 int channels, const rl_pool_params *p, rl_long o0, rl_long o1) {
     const rl_long counted = RL_LOCAL(counted)(p, 0, o0) * RL_LOCAL(counted)(p, 1, o1);
     RL_LOCAL(clear)(line, p->in_size[2]);
-    for (rl_long o2 = 0; o2 < p->out_size[2]; o2++, grad += p->grad_stride[4]) {
-        const RL_LOCAL(span) s = RL_LOCAL(span_of)(p, 2, o2, p->in_size[2]);
-        const R_DTYPE share = I_DTYPE(*grad) / (R_DTYPE)(counted * RL_LOCAL(counted)(p, 2, o2));
-        for (rl_long k = s.begin; k < s.end; k++)
-            line[s.start + k * p->dilation[2]] += share;
+    for (rl_long o2 = 0, n; o2 < p->out_size[2]; o2 += n, grad += n * p->grad_stride[4]) {
+        const R_DTYPE parts = (R_DTYPE)(counted * RL_LOCAL(counted)(p, 2, o2));
+        n = STEP ? RL_LOCAL(together)(p, o2) : 1;
+#if STEP > 0
+        if (n > 1) {
+            const V_DTYPE g = RL_LOCAL(load)(grad, p->grad_stride[4], (int)n);
+            RL_LOCAL(shares)(line, g / RL_LOCAL(all)(parts), p, o2);
+            continue;
+        }
+#endif
+        RL_LOCAL(share)(line, I_DTYPE(*grad) / parts, p, o2);
     }
     const RL_LOCAL(span) s0 = RL_LOCAL(span_of)(p, 0, o0, p->in_size[0]);
     const RL_LOCAL(span) s1 = RL_LOCAL(span_of)(p, 1, o1, p->in_size[1]);
@@ -262,7 +301,7 @@ RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_
 #else
 RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_DTYPE *end,
                                  const RL_GLOBAL T_DTYPE *grad, RL_GLOBAL R_DTYPE *sums, RL_GLOBAL R_DTYPE *line,
-                                 int lanes, const rl_pool_params *p, rl_long o0, rl_long o1) {
+                                 int channels, const rl_pool_params *p, rl_long o0, rl_long o1) {
     int place[RL_WIDTH];
     for (rl_long o2 = 0, n; o2 < p->out_size[2]; o2 += n) {
         n = RL_LOCAL(together)(p, o2);
@@ -278,13 +317,14 @@ RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_
 #endif
 
 /* The plane, or vector of planes, becomes part of grad_in. */
-RL_FN void RL_LOCAL(put)(const RL_GLOBAL R_DTYPE *sums, RL_GLOBAL T_DTYPE *out, int lanes, const rl_pool_params *p) {
+RL_FN void RL_LOCAL(put)(const RL_GLOBAL R_DTYPE *sums, RL_GLOBAL T_DTYPE *out, int channels, const rl_pool_params *p) {
     for (rl_long x0 = 0; x0 < p->in_size[0]; x0++)
         for (rl_long x1 = 0; x1 < p->in_size[1]; x1++) {
             RL_GLOBAL T_DTYPE *to = out + x0 * p->out_stride[2] + x1 * p->out_stride[3];
 #if LANES == 1
-            for (rl_long x2 = 0; x2 < p->in_size[2]; x2++, sums += RL_WIDTH)
-                RL_LOCAL(store)(to + x2 * p->out_stride[4], 1, lanes, POOL_VECTOR(sums));
+            for (rl_long x2 = 0; x2 < p->in_size[2]; x2++, sums += p->together * RL_WIDTH, to += p->out_stride[4])
+                for (int c = 0; c < channels; c += RL_WIDTH)
+                    RL_LOCAL(store)(to + c, 1, (int)rl_least(channels - c, RL_WIDTH), POOL_VECTOR(sums + c));
 #else
             for (rl_long x2 = 0; x2 < p->in_size[2]; x2 += RL_WIDTH) {
                 const int n = (int)rl_least(p->in_size[2] - x2, RL_WIDTH);
@@ -296,14 +336,8 @@ RL_FN void RL_LOCAL(put)(const RL_GLOBAL R_DTYPE *sums, RL_GLOBAL T_DTYPE *out, 
 }
 #endif
 
-/* A vector of channels, or a channel, of a batch's: the last of what an item's number says. */
-#if LANES == 1
-#define POOL_VECTORS ((p->channels + RL_WIDTH - 1) / RL_WIDTH)
-#define POOL_CHANNEL(c) ((c)*RL_WIDTH)
-#else
-#define POOL_VECTORS p->channels
-#define POOL_CHANNEL(c) (c)
-#endif
+/* Of an item. */
+#define POOL_CHANNELS (LANES == 1 ? p->together * RL_WIDTH : 1)
 #define POOL_SPLIT(name, size)                                                                                         \
     const rl_long name = (rl_long)(rest % (rl_ulong)(size));                                                           \
     rest /= (rl_ulong)(size)
@@ -320,7 +354,7 @@ RL_KERNEL(const RL_GLOBAL T_DTYPE *in, RL_GLOBAL T_DTYPE *out, const RL_GLOBAL T
         rl_ulong rest = (rl_ulong)item;
         /* Items are numbered as rows of channels where those are the lanes, else as planes; of grad_in, else of out. */
 #if LANES == 1
-        POOL_SPLIT(vector, POOL_VECTORS);
+        POOL_SPLIT(part, (p->channels + POOL_CHANNELS - 1) / POOL_CHANNELS);
 #endif
 #if LANES == 2 && PASS == 0
         POOL_SPLIT(x1, p->out_size[1]);
@@ -332,10 +366,10 @@ RL_KERNEL(const RL_GLOBAL T_DTYPE *in, RL_GLOBAL T_DTYPE *out, const RL_GLOBAL T
         POOL_SPLIT(x0, size[0]);
 #endif
 #if LANES != 1
-        POOL_SPLIT(vector, POOL_VECTORS);
+        POOL_SPLIT(part, (p->channels + POOL_CHANNELS - 1) / POOL_CHANNELS);
 #endif
-        const rl_long batch = (rl_long)rest, channel = POOL_CHANNEL(vector);
-        const int lanes = LANES == 1 ? (int)rl_least(p->channels - channel, RL_WIDTH) : 1;
+        const rl_long batch = (rl_long)rest, channel = part * POOL_CHANNELS;
+        const int lanes = (int)rl_least(p->channels - channel, POOL_CHANNELS);
         const RL_GLOBAL T_DTYPE *from = in + POOL_AT(in);
         RL_GLOBAL T_DTYPE *to = out + POOL_AT(out);
 #if PASS == 3
@@ -384,7 +418,6 @@ RL_KERNEL(const RL_GLOBAL T_DTYPE *in, RL_GLOBAL T_DTYPE *out, const RL_GLOBAL T
 #undef POOL_ELEMENTS
 #undef POOL_VECTOR
 #undef POOL_ADD
-#undef POOL_VECTORS
-#undef POOL_CHANNEL
+#undef POOL_CHANNELS
 #undef POOL_SPLIT
 #undef POOL_AT
