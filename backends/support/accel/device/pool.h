@@ -115,8 +115,10 @@ RL_FN V_DTYPE RL_LOCAL(elements)(const RL_GLOBAL T_DTYPE *from, const RL_GLOBAL 
     return I_DTYPE(rl_load(from, from + RL_WIDTH <= end ? RL_WIDTH : n));
 #elif STEP == 2 && UNIT
     if (from + 2 * RL_WIDTH <= end) {
-        const RL_WIDE(T_DTYPE, RL_WIDTH) a = rl_load(from, RL_WIDTH), b = rl_load(from + RL_WIDTH, RL_WIDTH);
-        return I_DTYPE((RL_WIDE(T_DTYPE, RL_WIDTH))(a.even, b.even));
+        RL_WIDE(T_DTYPE, RL_WIDTH) taken = rl_load(from, RL_WIDTH);
+        taken.lo = taken.even;
+        taken.hi = rl_load(from + RL_WIDTH, RL_WIDTH).even;
+        return I_DTYPE(taken);
     }
     return I_DTYPE(rl_load(from, 2, n));
 #else
@@ -275,7 +277,7 @@ RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_
                                  const RL_GLOBAL T_DTYPE *grad, RL_GLOBAL R_DTYPE *sums, RL_GLOBAL R_DTYPE *line,
                                  int channels, const rl_pool_params *p, rl_long o0, rl_long o1) {
     const rl_long counted = RL_LOCAL(counted)(p, 0, o0) * RL_LOCAL(counted)(p, 1, o1);
-    RL_LOCAL(clear)(line, p->in_size[2]);
+    RL_LOCAL(clear)(line, p->in_size[2] + 2 * RL_WIDTH); /* what whole vectors may add zeros to, too */
     for (rl_long o2 = 0, n; o2 < p->out_size[2]; o2 += n, grad += n * p->grad_stride[4]) {
         const R_DTYPE parts = (R_DTYPE)(counted * RL_LOCAL(counted)(p, 2, o2));
         n = STEP ? RL_LOCAL(together)(p, o2) : 1;

@@ -174,35 +174,16 @@ RL_FN U16 rl_out_BF16(F64 x) {
 #if RL_LANES > 1
 /* The first n lanes from memory (the others 0), and to it; with a stride of any kind, or of 1: then by the powers of
  * two that n is the sum of, the greatest first in memory. */
-#if RL_LANES >= 8
-#define RL_LOAD_4                                                                                                      \
-    if (n & 4) {                                                                                                       \
-        value.s4567 = value.s0123;                                                                                     \
-        value.s0123 = vload4(0, from + (n & 8));                                                                       \
-    }
-#define RL_STORE_4                                                                                                     \
-    if (n & 4) {                                                                                                       \
-        vstore4(value.s0123, 0, to + (n & 8));                                                                         \
-        value.s0123 = value.s4567;                                                                                     \
-    }
-#else
-#define RL_LOAD_4
-#define RL_STORE_4
-#endif
+#define RL_PART(count, from, to)                                                                                       \
+    if (n & count)                                                                                                     \
+        RL_PASTE(vstore, count)                                                                                        \
+        (RL_PASTE(vload, count)(0, (from) + (n & (16 - 2 * count))), 0, (to) + (n & (16 - 2 * count)));
 #if RL_LANES == 16
-#define RL_LOAD_8                                                                                                      \
-    if (n & 8) {                                                                                                       \
-        value.hi = value.lo;                                                                                           \
-        value.lo = vload8(0, from);                                                                                    \
-    }
-#define RL_STORE_8                                                                                                     \
-    if (n & 8) {                                                                                                       \
-        vstore8(value.lo, 0, to);                                                                                      \
-        value.lo = value.hi;                                                                                           \
-    }
+#define RL_PARTS(from, to) RL_PART(8, from, to) RL_PART(4, from, to) RL_PART(2, from, to)
+#elif RL_LANES == 8
+#define RL_PARTS(from, to) RL_PART(4, from, to) RL_PART(2, from, to)
 #else
-#define RL_LOAD_8
-#define RL_STORE_8
+#define RL_PARTS(from, to) RL_PART(2, from, to)
 #endif
 #define RL_MEMORY(scalar)                                                                                              \
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, rl_long stride, int n) {                   \
@@ -214,14 +195,12 @@ RL_FN U16 rl_out_BF16(F64 x) {
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, int n) {                                   \
         if (n >= RL_LANES)                                                                                             \
             return RL_PASTE(vload, RL_SUFFIX)(0, from);                                                                \
-        RL_PASTE(scalar, RL_SUFFIX) value = (RL_PASTE(scalar, RL_SUFFIX))(0);                                          \
+        scalar lanes[RL_LANES];                                                                                        \
+        RL_PASTE(vstore, RL_SUFFIX)((RL_PASTE(scalar, RL_SUFFIX))(0), 0, lanes);                                       \
+        RL_PARTS(from, lanes)                                                                                          \
         if (n & 1)                                                                                                     \
-            value.s0 = from[n & 14];                                                                                   \
-        if (n & 2) {                                                                                                   \
-            value.s23 = value.s01;                                                                                     \
-            value.s01 = vload2(0, from + (n & 12));                                                                    \
-        }                                                                                                              \
-        RL_LOAD_4 RL_LOAD_8 return value;                                                                              \
+            lanes[n & 14] = from[n & 14];                                                                              \
+        return RL_PASTE(vload, RL_SUFFIX)(0, lanes);                                                                   \
     }                                                                                                                  \
     RL_FN void rl_store(RL_GLOBAL scalar *to, rl_long stride, int n, RL_PASTE(scalar, RL_SUFFIX) value) {              \
         scalar lanes[RL_LANES];                                                                                        \
@@ -235,12 +214,11 @@ RL_FN U16 rl_out_BF16(F64 x) {
             RL_PASTE(vstore, RL_SUFFIX)(value, 0, to);                                                                 \
             return;                                                                                                    \
         }                                                                                                              \
-        RL_STORE_8 RL_STORE_4 if (n & 2) {                                                                             \
-            vstore2(value.s01, 0, to + (n & 12));                                                                      \
-            value.s01 = value.s23;                                                                                     \
-        }                                                                                                              \
+        scalar lanes[RL_LANES];                                                                                        \
+        RL_PASTE(vstore, RL_SUFFIX)(value, 0, lanes);                                                                  \
+        RL_PARTS(lanes, to)                                                                                            \
         if (n & 1)                                                                                                     \
-            to[n & 14] = value.s0;                                                                                     \
+            to[n & 14] = lanes[n & 14];                                                                                \
     }
 #else
 #define RL_MEMORY(scalar)                                                                                              \
@@ -283,3 +261,5 @@ RL_FN I64 rl_lanes(void) {
 }
 #endif
 #undef RL_MEMORY
+#undef RL_PART
+#undef RL_PARTS
