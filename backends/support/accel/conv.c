@@ -5,10 +5,12 @@
  *   CONV_GRAD_INPUT   the same over the gradient of y, with gaps for the stride, by the window turned around
  *   CONV_GRAD_WEIGHT  c = w: i (in channel, window), j out channel, k (image, place)
  * Groups are the batch. An image that needs no padding, gaps or conversion is read where it lies (1x1 windows always).
+ * Groups of one input channel are no products: depthwise.h.
  */
 #include <string.h>
 
 #include "cells.h"
+#include "depthwise.h"
 #include "gemm.h"
 
 #define SLOT_IMAGE RL_GEMM_SLOT_A
@@ -144,8 +146,85 @@ static rl_status finish(rl_backend_stream *stream, const char *row, rl_gemm *gem
     return rl_gemm_run(stream, row, gemm);
 }
 
+/* A convolution by depthwise.h from `in` to `out`, but its parts. */
+static rl_depthwise depthwise_of(const rl_conv_args *args, const window *w, const image *in, const image *k,
+                                 const image *out) {
+    rl_depthwise self = {.dtype = args->dtype,
+                         .activation = args->activation,
+                         .in = &args->a,
+                         .weight = &args->b,
+                         .bias = args->bias.buffer ? &args->bias : NULL,
+                         .out = &args->out,
+                         .params = {.batch = args->batch, .parts = 1, .divide = 1}};
+    rl_depthwise_params *p = &self.params;
+    memcpy(p->in_stride, in->stride, sizeof p->in_stride);
+    memcpy(p->weight_stride, k->stride, sizeof p->weight_stride);
+    memcpy(p->out_stride, out->stride, sizeof p->out_stride);
+    for (int d = 0; d < 3; d++) {
+        p->in_size[d] = in->size[d];
+        p->out_size[d] = out->size[d];
+        p->window[d] = w->kernel[d];
+        p->dilation[d] = w->dilation[d];
+        p->origin[d] = w->padding[d];
+        p->step[d] = w->stride[d];
+        p->gap[d] = 1;
+        p->size[d] = (out->size[d] - 1) * w->stride[d] + (w->kernel[d] - 1) * w->dilation[d] + 1;
+    }
+    return self;
+}
+
+static rl_status depthwise(rl_backend_stream *stream, const rl_conv_args *args) {
+    const window w = window_of(args);
+    const image x = image_of(&args->a, args->spatial, args->in_size),
+                k = image_of(&args->b, args->spatial, args->kernel);
+    const image y = image_of(&args->out, args->spatial, args->out_size);
+    rl_depthwise self = depthwise_of(args, &w, &x, &k, &y);
+    self.params.channels = args->out_channels;
+    self.params.divide = args->out_channels / args->groups;
+    return rl_depthwise_run(stream, "conv", &self);
+}
+
+static rl_status depthwise_grad_input(rl_backend_stream *stream, const rl_conv_args *args) {
+    const window w = window_of(args);
+    const image g = image_of(&args->a, args->spatial, args->out_size),
+                k = image_of(&args->b, args->spatial, args->kernel);
+    const image x = image_of(&args->out, args->spatial, args->in_size);
+    rl_depthwise self = depthwise_of(args, &w, &g, &k, &x);
+    rl_depthwise_params *p = &self.params;
+    self.activation = RL_ACTIVATION_NONE;
+    p->channels = args->in_channels;
+    p->parts = args->out_channels / args->groups;
+    p->turned = 1;
+    for (int d = 0; d < 3; d++) {
+        const int64_t reach = (w.kernel[d] - 1) * w.dilation[d];
+        p->origin[d] = reach - w.padding[d];
+        p->size[d] = w.in_size[d] + reach;
+        p->gap[d] = w.stride[d];
+        p->step[d] = 1;
+    }
+    return rl_depthwise_run(stream, "conv_grad_input", &self);
+}
+
+static rl_status depthwise_grad_weight(rl_backend_stream *stream, const rl_conv_args *args) {
+    const window w = window_of(args);
+    const image x = image_of(&args->a, args->spatial, args->in_size);
+    const image g = image_of(&args->b, args->spatial, args->out_size),
+                k = image_of(&args->out, args->spatial, args->kernel);
+    rl_depthwise self = depthwise_of(args, &w, &x, &k, &g);
+    rl_depthwise_params *p = &self.params;
+    self.activation = RL_ACTIVATION_NONE;
+    self.weight = self.bias = NULL;
+    self.grad = &args->b;
+    memcpy(p->grad_stride, g.stride, sizeof p->grad_stride);
+    p->channels = args->out_channels;
+    p->divide = args->out_channels / args->groups;
+    return rl_depthwise_run(stream, "conv_grad_weight", &self);
+}
+
 static rl_status conv(rl_backend_stream *stream, const void *given) {
     const rl_conv_args *args = given;
+    if (rl_depthwise_takes(rl_accel_of(stream), args))
+        return depthwise(stream, args);
     static const int64_t ones[3] = {1, 1, 1};
     window w = window_of(args);
     image x = image_of(&args->a, args->spatial, args->in_size), k = image_of(&args->b, args->spatial, args->kernel);
@@ -174,6 +253,8 @@ static rl_status conv(rl_backend_stream *stream, const void *given) {
 
 static rl_status conv_grad_input(rl_backend_stream *stream, const void *given) {
     const rl_conv_args *args = given;
+    if (rl_depthwise_takes(rl_accel_of(stream), args))
+        return depthwise_grad_input(stream, args);
     window w = window_of(args);
     image g = image_of(&args->a, args->spatial, args->out_size), k = image_of(&args->b, args->spatial, args->kernel);
     image x = image_of(&args->out, args->spatial, args->in_size);
@@ -211,6 +292,8 @@ static rl_status conv_grad_input(rl_backend_stream *stream, const void *given) {
 
 static rl_status conv_grad_weight(rl_backend_stream *stream, const void *given) {
     const rl_conv_args *args = given;
+    if (rl_depthwise_takes(rl_accel_of(stream), args))
+        return depthwise_grad_weight(stream, args);
     static const int64_t ones[3] = {1, 1, 1};
     window w = window_of(args);
     image x = image_of(&args->a, args->spatial, args->in_size), g = image_of(&args->b, args->spatial, args->out_size);

@@ -23,8 +23,15 @@ enum {
     WORD_WIDE
 };
 
-static const rl_accel_family gemm_family = {
-    .name = "gemm", .text = rl_device_gemm, .words = "DTYPE RDTYPE BDTYPE I_DIMS K_DIMS A_UNIT FINISH ACTIVATION WIDE"};
+void rl_gemm_write_activation(rl_text_buffer *out, const rl_accel *accel, const rl_accel_spec *spec) {
+    (void)accel, (void)spec;
+    rl_text_put_all(out, rl_device_activation);
+}
+
+static const rl_accel_family gemm_family = {.name = "gemm",
+                                            .text = rl_device_gemm,
+                                            .words = "DTYPE RDTYPE BDTYPE I_DIMS K_DIMS A_UNIT FINISH ACTIVATION WIDE",
+                                            .write = rl_gemm_write_activation};
 static const rl_accel_family spread_family = {.name = "spread", .text = rl_device_spread, .words = "DTYPE"};
 
 uint32_t rl_gemm_register(uint32_t dtype) {

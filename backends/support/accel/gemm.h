@@ -25,6 +25,8 @@ rl_status rl_gemm_run(rl_backend_stream *stream, const char *row, rl_gemm *gemm)
 /* A copy of an operand of (shape[0] ... shape[4]) as spread.h makes it, in scratch memory of slot `slot`. */
 rl_status rl_gemm_spread(rl_backend_stream *stream, const char *row, uint32_t dtype, const rl_operand *from,
                          const rl_spread_params *params, unsigned slot, rl_accel_arg *out);
+/* Writes device/activation.h: the `write` of a family. */
+void rl_gemm_write_activation(rl_text_buffer *out, const rl_accel *accel, const rl_accel_spec *spec);
 /* The dtype that is the register of `dtype`: F32, F64, I32 or I64. */
 uint32_t rl_gemm_register(uint32_t dtype);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fused rows: pool and pool_backward. The backward of MAX first finds for each window the place of its first greatest
- * element, and then lets each element of grad_in look for itself at the windows that cover it; threads that have planes
- * of their own add to them instead, where that rounds once.
+ * Fused rows: pool and pool_backward. Threads that have planes of grad_in of their own add to them what the windows
+ * give, in memory of theirs; else the backward of MAX first finds for each window the place of its first greatest
+ * element, and then lets each element of grad_in look for itself at the windows that cover it.
  */
 #include "cells.h"
 #include "device/params.h"
@@ -11,6 +11,9 @@
 
 enum { WORD_DTYPE, WORD_COLUMNS, WORD_UNIT, WORD_TEAM, WORD_AVERAGE, WORD_LANES, WORD_PASS, WORD_STEP };
 enum { LANES_NONE, LANES_CHANNELS, LANES_ROW };
+#define SLOT_WHERE 0
+#define SLOT_MEMORY 1
+#define MOST_MEMORY (1 << 28)
 enum { PASS_FORWARD, PASS_WHERE, PASS_GATHER, PASS_SCATTER };
 
 static const rl_accel_family pool_family = {.name = "pool",
@@ -36,12 +39,24 @@ static void spread(const rl_operand *operand, int64_t spatial, int64_t *out_stri
         out_stride[2 + d] = d < lead ? 0 : operand->stride[2 + d - lead];
 }
 
+/* One more than the greatest offset of an element of `in`. */
+static int64_t end_of(const rl_pool_params *p) {
+    const int64_t size[5] = {p->batch, p->channels, p->in_size[0], p->in_size[1], p->in_size[2]};
+    int64_t end = 1;
+    for (int d = 0; d < 5; d++)
+        end += p->in_stride[d] > 0 ? (size[d] - 1) * p->in_stride[d] : 0;
+    return end;
+}
+
 static void fill_params(pool_task *self) {
     const rl_pool_window *w = self->window;
     rl_pool_params *p = &self->params;
     const int64_t lead = 3 - w->spatial;
-    *p = (rl_pool_params){
-        .batch = w->batch, .channels = w->channels, .divisor = w->divisor, .count_padding = w->count_padding != 0};
+    *p = (rl_pool_params){.together = 1,
+                          .batch = w->batch,
+                          .channels = w->channels,
+                          .divisor = w->divisor,
+                          .count_padding = w->count_padding != 0};
     for (int64_t d = 0; d < 3; d++) {
         const int64_t from = d - lead;
         p->in_size[d] = from < 0 ? 1 : w->in_size[from];
@@ -54,6 +69,7 @@ static void fill_params(pool_task *self) {
     if (self->in) {
         p->in_offset = rl_accel_offset(self->in, self->dtype);
         spread(self->in, w->spatial, p->in_stride);
+        p->in_end = p->in_offset + end_of(p);
     }
     p->out_offset = rl_accel_offset(self->out, self->dtype);
     spread(self->out, w->spatial, p->out_stride);
@@ -74,45 +90,70 @@ static int channels_last(const rl_accel *accel, const pool_task *self) {
            p->out_stride[1] == 1 && (!self->grad || p->grad_stride[1] == 1);
 }
 
-static int overlaps(const rl_pool_params *p) {
-    for (int d = 0; d < 3; d++)
-        if (p->step[d] < (p->window[d] - 1) * p->dilation[d] + 1)
-            return 1;
-    return 0;
+/* What a pass takes; its items, and about how much work each is. */
+static uint64_t count_items(const rl_accel *accel, rl_pool_params *p, int pass, int lanes) {
+    const int64_t *size = pass == PASS_GATHER ? p->in_size : p->out_size;
+    const int64_t width = accel->traits.width;
+    const int64_t vectors = lanes == LANES_CHANNELS ? rl_line_up(p->channels, p->together * width) : p->channels;
+    const int64_t each = pass == PASS_SCATTER ? 1 : lanes == LANES_ROW ? size[0] * size[1] : places(size);
+    p->items = p->batch * vectors * each;
+    return (uint64_t)(places(p->window) * 8 * (places(size) / each) * p->together);
 }
 
 static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, int lanes, rl_backend_buffer *where) {
     static const rl_operand nothing;
     rl_accel *accel = rl_accel_of(stream);
     rl_pool_params *p = &self->params;
-    const int64_t planes = p->batch * p->channels, width = (int64_t)accel->traits.width;
-    const int64_t *size = pass == PASS_GATHER ? p->in_size : p->out_size;
     const int64_t step = p->step[2] == 1 || p->step[2] == 2 ? p->step[2] : 0;
-    uint64_t cost = (uint64_t)places(p->window) * 8;
-    p->items = pass == PASS_SCATTER      ? planes
-               : lanes == LANES_ROW      ? planes * size[0] * size[1]
-               : lanes == LANES_CHANNELS ? p->batch * places(size) * rl_line_up(p->channels, width)
-                                         : planes * places(size);
-    cost *= (uint64_t)(pass == PASS_SCATTER ? places(size) : lanes == LANES_ROW ? size[2] : 1);
+    const uint64_t cost = count_items(accel, p, pass, lanes);
+    const uint64_t groups = rl_accel_groups(accel, (uint64_t)p->items, cost);
+    rl_backend_buffer *none = accel->driver->flags(stream, NULL), *memory = none;
+    const int rows = lanes == LANES_ROW, scatter = pass == PASS_SCATTER;
+    const int unit = !rows || ((!self->in || p->in_stride[4] == 1) &&
+                               (!scatter || (p->out_stride[4] == 1 && p->grad_stride[4] == 1)));
     const rl_accel_spec spec = {
         .family = &pool_family,
         .word = {[WORD_DTYPE] = (int32_t)self->dtype,
                  [WORD_COLUMNS] = 1,
-                 [WORD_UNIT] = lanes == LANES_ROW     ? p->in_stride[4] == 1
-                               : pass == PASS_SCATTER ? p->out_stride[4] == 1
-                                                      : 1,
+                 [WORD_UNIT] = unit,
                  [WORD_TEAM] = 1,
                  [WORD_AVERAGE] = self->window->kind == RL_POOL_AVERAGE,
                  [WORD_LANES] = lanes,
                  [WORD_PASS] = pass,
-                 [WORD_STEP] = lanes == LANES_ROW ? (int32_t)step : 0},
+                 [WORD_STEP] = rows ? (int32_t)step : 0},
     };
+    if (scatter) {
+        const uint64_t bytes = self->dtype == RL_F64 ? 8 : 4;
+        rl_status status = accel->driver->scratch(stream, SLOT_MEMORY, groups * (uint64_t)p->memory * bytes, &memory);
+        if (status)
+            return status;
+    }
     const rl_accel_arg args[] = {rl_accel_buffer_of(stream, self->in ? self->in : &nothing),
                                  rl_accel_buffer_of(stream, self->out),
                                  rl_accel_buffer_of(stream, self->grad ? self->grad : &nothing),
-                                 {.buffer = where ? where : accel->driver->flags(stream, NULL)},
+                                 {.buffer = where ? where : none},
+                                 {.buffer = memory},
                                  RL_ACCEL_VALUE(*p)};
-    return rl_accel_run(stream, self->row, &spec, args, 5, rl_accel_groups(accel, (uint64_t)p->items, cost));
+    return rl_accel_run(stream, self->row, &spec, args, 6, groups);
+}
+
+/* Sizes of a thread's memory for SCATTER: a plane and a line, of whole vectors and one or two more. Whether it is to be
+ * done so: threads have planes enough, and memory. */
+static int scatters(const rl_accel *accel, rl_pool_params *p, int lanes) {
+    const int64_t width = accel->traits.width, units = accel->traits.units;
+    const int64_t vectors = lanes == LANES_CHANNELS ? rl_line_up(p->channels, width) : p->channels;
+    int64_t place = 1;
+    if (lanes == LANES_CHANNELS) { /* all channels, which lie in a row, where that leaves work for all threads */
+        p->together = p->batch >= units ? vectors : 1;
+        place = p->together * width;
+    }
+    p->line_at = (rl_line_up(places(p->in_size) * place, width) + 1) * width;
+    p->memory = p->line_at + (rl_line_up(p->in_size[2], width) + 2) * width;
+    if (accel->traits.group == 1 && width > 1 && 4 * p->batch * vectors >= units &&
+        p->memory * 8 * 4 * units < MOST_MEMORY)
+        return 1;
+    p->together = 1;
+    return 0;
 }
 
 static rl_status run_pool(rl_backend_stream *stream, const void *what) {
@@ -143,14 +184,12 @@ static rl_status run_pool_backward(rl_backend_stream *stream, const void *what) 
     if (planes * places(p->in_size) == 0)
         return RL_OK;
     const int lanes = channels_last(accel, &self) ? LANES_CHANNELS : LANES_NONE;
-    const int halves = args->dtype == RL_F16 || args->dtype == RL_BF16;
-    if (lanes == LANES_NONE && accel->traits.group == 1 && planes >= (int64_t)accel->traits.units &&
-        !(halves && overlaps(p)))
-        return run_pass(stream, &self, PASS_SCATTER, LANES_NONE, NULL);
+    if (scatters(accel, &self.params, lanes))
+        return run_pass(stream, &self, PASS_SCATTER, lanes == LANES_CHANNELS ? LANES_CHANNELS : LANES_ROW, NULL);
     rl_status status = RL_OK;
     const int64_t windows = planes * places(p->out_size);
     if (!average && windows > 0) {
-        status = accel->driver->scratch(stream, 0, (uint64_t)windows * 4, &where);
+        status = accel->driver->scratch(stream, SLOT_WHERE, (uint64_t)windows * 4, &where);
         if (!status)
             status = run_pass(stream, &self, PASS_WHERE, lanes, where);
     }
@@ -159,12 +198,12 @@ static rl_status run_pool_backward(rl_backend_stream *stream, const void *what) 
 
 static int supports_window(rl_backend_device *device, uint32_t dtype, const rl_pool_window *window,
                            const char **out_reason) {
-    double most = 1.0, places_of = 1.0; /* numbers that the kernels divide, in 31 bits */
+    double most = 1.0, places_of = 1.0; /* numbers that the kernels divide, and places in a plane, in 31 bits */
     for (int64_t d = 0; d < window->spatial; d++) {
         const double size = (double)window->in_size[d] + 2.0 * (double)window->padding[d] + (double)window->stride[d] +
                             (double)window->kernel[d] * (double)window->dilation[d];
         most = size > most ? size : most;
-        places_of *= (double)window->kernel[d];
+        places_of *= (double)window->in_size[d];
     }
     if (most < 0x1p30 && places_of < 0x1p30)
         return rl_accel_takes_float(device, dtype, out_reason);

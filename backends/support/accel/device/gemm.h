@@ -49,19 +49,7 @@ RL_FN rl_long RL_LOCAL(place)(rl_long index, int dims, rl_long s1, rl_long s2, r
 #define MULADD(x, y, z) rl_i_ADD(z, rl_i_MUL(x, y))
 #endif
 
-/* alpha, beta, bias and activation on a value of the register, for column j. */
-#if ACTIVATION == 1
-#define ACTIVATE(x) rl_i_MAX(x, (V_RDTYPE)(0))
-#elif ACTIVATION == 2
-#define ACTIVATE(x) ((x) * (V_RDTYPE)(0.5f) * (1.0f + rl_i_ERF((x) * (V_RDTYPE)(0.70710678118654752440f))))
-#elif ACTIVATION == 3
-#define ACTIVATE(x)                                                                                                    \
-    ((x) * (V_RDTYPE)(0.5f) *                                                                                          \
-     (1.0f + rl_i_TANH((V_RDTYPE)(0.79788456080286535588f) * ((x) + (V_RDTYPE)(0.044715f) * (x) * (x) * (x)))))
-#else
-#define ACTIVATE(x) (x)
-#endif
-
+/* alpha, beta, bias and activation (activation.h) on a value of the register, for column j. */
 #define C_LOAD(at, n) rl_load(c + (at), p.c_j, n)
 #define C_STORE(at, n, v)                                                                                              \
     do {                                                                                                               \
@@ -85,7 +73,7 @@ RL_FN rl_long RL_LOCAL(place)(rl_long index, int dims, rl_long s1, rl_long s2, r
         EPILOGUE_ALPHA(value_);                                                                                        \
         EPILOGUE_BETA(value_, at, n);                                                                                  \
         EPILOGUE_BIAS(value_, column, n);                                                                              \
-        C_STORE(at, n, O_DTYPE(ACTIVATE(value_)));                                                                     \
+        C_STORE(at, n, O_DTYPE(RL_LOCAL(activate)(value_)));                                                           \
     } while (0)
 #define EPILOGUE_ALPHA(v) v = rl_i_MUL(v, (V_RDTYPE)(SCALE(p.alpha)))
 #define EPILOGUE_BETA(v, at, n)                                                                                        \
@@ -309,7 +297,6 @@ RL_KERNEL(const RL_GLOBAL T_RDTYPE *a, const RL_GLOBAL T_BDTYPE *b, const RL_GLO
 #undef I_PLACE
 #undef K_PLACE
 #undef MULADD
-#undef ACTIVATE
 #undef C_LOAD
 #undef C_STORE
 #undef SCALE

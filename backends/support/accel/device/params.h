@@ -115,6 +115,17 @@ typedef struct rl_spread_params {
     RL_PARAM_I64 shape[5], in_at, in_stride[5], size[3], origin[3], step[3];
 } rl_spread_params;
 
+/* depthwise.h; strides of channels and so on as image's of conv.c. Place x of `in` goes to origin + gap x of an image
+ * of `size`, `count` of them along a row from `skip` on; outputs are `step` apart. Plane `part` of channel c of out is
+ * (c parts + part) / divide of `in`. Elements of a phase of a row, an image, and a thread's memory come last. */
+typedef struct rl_depthwise_params {
+    RL_PARAM_I64 batch, channels, parts, divide, turned, has_bias;
+    RL_PARAM_I64 in_at, in_stride[5], in_size[3], origin[3], gap[3], skip, count;
+    RL_PARAM_I64 size[3], step[3], window[3], dilation[3], taps;
+    RL_PARAM_I64 weight_at, weight_stride[5], bias_at, bias_stride, grad_at, grad_stride[5];
+    RL_PARAM_I64 out_at, out_stride[5], out_size[3], phase_size, image, memory;
+} rl_depthwise_params;
+
 /* softmax.h; operands: in or grad_out, nothing or out, out or grad_in. */
 typedef struct rl_softmax_params {
     RL_PARAM_I64 items, size, vectors; /* vectors of lines along the last dimension, for COLUMNS */
@@ -139,9 +150,11 @@ typedef struct rl_norm_params {
     RL_PARAM_I64 kept_stride[RL_NORM_OPERANDS][RL_NORM_DIMS], along_stride[RL_NORM_OPERANDS][RL_NORM_DIMS];
 } rl_norm_params;
 
-/* pool.h; strides of batch, channel and three spatial dimensions (absent ones of size 1 lead). */
+/* pool.h; strides of batch, channel and three spatial dimensions (absent ones of size 1 lead). Before in_end there are
+ * elements of `in`. `together` vectors of channels are an item. A thread's memory is `memory` elements, with a line
+ * from line_at on. */
 typedef struct rl_pool_params {
-    RL_PARAM_I64 items, batch, channels, divisor, count_padding;
+    RL_PARAM_I64 items, together, in_end, memory, line_at, batch, channels, divisor, count_padding;
     RL_PARAM_I64 in_size[3], out_size[3], window[3], step[3], padding[3], dilation[3];
     RL_PARAM_I64 in_offset, out_offset, grad_offset, in_stride[5], out_stride[5], grad_stride[5];
 } rl_pool_params;

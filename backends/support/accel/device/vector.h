@@ -172,7 +172,19 @@ RL_FN U16 rl_out_BF16(F64 x) {
 #undef RL_TO_BOOL
 
 #if RL_LANES > 1
-/* The first n lanes from memory (the others 0), and to it; with a stride of any kind, or of 1. */
+/* The first n lanes from memory (the others 0), and to it; with a stride of any kind, or of 1: then by the powers of
+ * two that n is the sum of, the greatest first in memory. */
+#define RL_PART(count, from, to)                                                                                       \
+    if (n & count)                                                                                                     \
+        RL_PASTE(vstore, count)                                                                                        \
+        (RL_PASTE(vload, count)(0, (from) + (n & (16 - 2 * count))), 0, (to) + (n & (16 - 2 * count)));
+#if RL_LANES == 16
+#define RL_PARTS(from, to) RL_PART(8, from, to) RL_PART(4, from, to) RL_PART(2, from, to)
+#elif RL_LANES == 8
+#define RL_PARTS(from, to) RL_PART(4, from, to) RL_PART(2, from, to)
+#else
+#define RL_PARTS(from, to) RL_PART(2, from, to)
+#endif
 #define RL_MEMORY(scalar)                                                                                              \
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, rl_long stride, int n) {                   \
         scalar lanes[RL_LANES];                                                                                        \
@@ -181,7 +193,14 @@ RL_FN U16 rl_out_BF16(F64 x) {
         return RL_PASTE(vload, RL_SUFFIX)(0, lanes);                                                                   \
     }                                                                                                                  \
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, int n) {                                   \
-        return n >= RL_LANES ? RL_PASTE(vload, RL_SUFFIX)(0, from) : rl_load(from, 1, n);                              \
+        if (n >= RL_LANES)                                                                                             \
+            return RL_PASTE(vload, RL_SUFFIX)(0, from);                                                                \
+        scalar lanes[RL_LANES];                                                                                        \
+        RL_PASTE(vstore, RL_SUFFIX)((RL_PASTE(scalar, RL_SUFFIX))(0), 0, lanes);                                       \
+        RL_PARTS(from, lanes)                                                                                          \
+        if (n & 1)                                                                                                     \
+            lanes[n & 14] = from[n & 14];                                                                              \
+        return RL_PASTE(vload, RL_SUFFIX)(0, lanes);                                                                   \
     }                                                                                                                  \
     RL_FN void rl_store(RL_GLOBAL scalar *to, rl_long stride, int n, RL_PASTE(scalar, RL_SUFFIX) value) {              \
         scalar lanes[RL_LANES];                                                                                        \
@@ -191,10 +210,15 @@ RL_FN U16 rl_out_BF16(F64 x) {
                 to[l * stride] = lanes[l];                                                                             \
     }                                                                                                                  \
     RL_FN void rl_store(RL_GLOBAL scalar *to, int n, RL_PASTE(scalar, RL_SUFFIX) value) {                              \
-        if (n >= RL_LANES)                                                                                             \
+        if (n >= RL_LANES) {                                                                                           \
             RL_PASTE(vstore, RL_SUFFIX)(value, 0, to);                                                                 \
-        else                                                                                                           \
-            rl_store(to, 1, n, value);                                                                                 \
+            return;                                                                                                    \
+        }                                                                                                              \
+        scalar lanes[RL_LANES];                                                                                        \
+        RL_PASTE(vstore, RL_SUFFIX)(value, 0, lanes);                                                                  \
+        RL_PARTS(lanes, to)                                                                                            \
+        if (n & 1)                                                                                                     \
+            to[n & 14] = lanes[n & 14];                                                                                \
     }
 #else
 #define RL_MEMORY(scalar)                                                                                              \
@@ -237,3 +261,5 @@ RL_FN I64 rl_lanes(void) {
 }
 #endif
 #undef RL_MEMORY
+#undef RL_PART
+#undef RL_PARTS
