@@ -172,12 +172,12 @@ RL_FN U16 rl_out_BF16(F64 x) {
 #undef RL_TO_BOOL
 
 #if RL_LANES > 1
-/* The first n lanes from memory (the others 0), and to it; with a stride of any kind, or of 1: then by the powers of
- * two that n is the sum of, the greatest first in memory. */
+/* The first n lanes from memory (the others 0), and to it, none where n is below 1; with a stride of any kind, or of 1:
+ * then by the powers of two that n is the sum of, the greatest first in memory. */
 #define RL_PART(count, from, to)                                                                                       \
     if (n & count)                                                                                                     \
         RL_PASTE(vstore, count)                                                                                        \
-        (RL_PASTE(vload, count)(0, (from) + (n & (16 - 2 * count))), 0, (to) + (n & (16 - 2 * count)));
+    (RL_PASTE(vload, count)(0, (from) + (n & (16 - 2 * count))), 0, (to) + (n & (16 - 2 * count)));
 #if RL_LANES == 16
 #define RL_PARTS(from, to) RL_PART(8, from, to) RL_PART(4, from, to) RL_PART(2, from, to)
 #elif RL_LANES == 8
@@ -195,6 +195,7 @@ RL_FN U16 rl_out_BF16(F64 x) {
     RL_FN RL_PASTE(scalar, RL_SUFFIX) rl_load(const RL_GLOBAL scalar *from, int n) {                                   \
         if (n >= RL_LANES)                                                                                             \
             return RL_PASTE(vload, RL_SUFFIX)(0, from);                                                                \
+        n = n < 0 ? 0 : n;                                                                                             \
         scalar lanes[RL_LANES];                                                                                        \
         RL_PASTE(vstore, RL_SUFFIX)((RL_PASTE(scalar, RL_SUFFIX))(0), 0, lanes);                                       \
         RL_PARTS(from, lanes)                                                                                          \
@@ -214,6 +215,7 @@ RL_FN U16 rl_out_BF16(F64 x) {
             RL_PASTE(vstore, RL_SUFFIX)(value, 0, to);                                                                 \
             return;                                                                                                    \
         }                                                                                                              \
+        n = n < 0 ? 0 : n;                                                                                             \
         scalar lanes[RL_LANES];                                                                                        \
         RL_PASTE(vstore, RL_SUFFIX)(value, 0, lanes);                                                                  \
         RL_PARTS(lanes, to)                                                                                            \
