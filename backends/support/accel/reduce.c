@@ -70,7 +70,7 @@ static int sum_words(const reduction *self) {
         rl_reg reg = rl_interp_dtype_reg(self->prologue->output_dtype[k]);
         words += (reg == RL_REG_F64 || reg == RL_REG_I64 ? 2 : 1) + (is_arg(self->combiner[k]) ? 2 : 0);
     }
-    return words;
+    return words ? words : 1;
 }
 
 /* Vectors of columns that a thread takes together, rows of memory being read in longer pieces then. */
