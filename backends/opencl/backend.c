@@ -27,7 +27,6 @@ static rl_backend table = {
     .device_close = ocl_device_close,
     .mem_alloc = ocl_mem_alloc,
     .mem_free = ocl_mem_free,
-    .mem_map = ocl_mem_map,
     .copy_in = ocl_copy_in,
     .copy_out = ocl_copy_out,
     .copy = ocl_copy,

@@ -6,6 +6,8 @@
 
 #include "opencl.h"
 
+#define MOST_OPTIONS 190 /* characters, of a user's */
+
 static rl_backend_device devices[OCL_MOST_DEVICES];
 static uint32_t n_devices;
 
@@ -60,7 +62,10 @@ static bool asked_for(const char *what) {
 /* What RUSHLIGHT_OPENCL_OPTIONS gives the compiler besides ours; part of the identity, as binaries differ by it. */
 static const char *more_options(void) {
     const char *given = getenv("RUSHLIGHT_OPENCL_OPTIONS");
-    return given ? given : "";
+    if (given && strlen(given) > MOST_OPTIONS)
+        ocl_host->log(RL_LOG_ERROR, "opencl: RUSHLIGHT_OPENCL_OPTIONS is ignored: it has more than %d characters",
+                      MOST_OPTIONS);
+    return given && strlen(given) <= MOST_OPTIONS ? given : "";
 }
 
 static void fit_kernels(rl_backend_device *self) {
@@ -177,7 +182,7 @@ rl_status ocl_device_info(uint32_t number, rl_device_info *info) {
         .flags = (self->is_cpu ? RL_DEVICE_CPU : 0) | (self->accel.traits.f64 ? RL_DEVICE_F64 : 0) |
                  (self->unified ? RL_DEVICE_UNIFIED : 0),
         .memory_total = self->memory,
-        .memory_free = self->memory - self->memory_used,
+        .memory_free = self->memory - __atomic_load_n(&self->memory_used, __ATOMIC_RELAXED),
         .compute_units = self->compute_units,
         .alignment = 64,
     };
@@ -206,7 +211,6 @@ rl_status ocl_device_open(uint32_t number, rl_backend_device **out_device) {
         clReleaseContext(self->context);
         return status;
     }
-    pthread_mutex_init(&self->lock, NULL);
     self->memory_used = 0;
     self->profile = ocl_profile_wanted() ? ocl_profile_new() : NULL;
     self->open = true;
@@ -218,6 +222,5 @@ void ocl_device_close(rl_backend_device *self) {
     rl_accel_deinit(&self->accel);
     ocl_profile_end(self->profile, self->name);
     clReleaseContext(self->context);
-    pthread_mutex_destroy(&self->lock);
     self->open = false;
 }

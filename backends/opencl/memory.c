@@ -11,11 +11,10 @@ static void CL_CALLBACK free_memory(cl_mem mem, void *memory) {
     free(memory);
 }
 
-/* A processor's big buffers lie in memory of ours, on huge pages, and so does what is asked for as the host's; the
- * driver says when nothing uses it any more. */
+/* A processor's big buffers lie in memory of ours, on huge pages; the driver says when nothing uses it any more. */
 static cl_int create(const rl_backend_device *device, cl_mem_flags flags, rl_backend_buffer *self) {
     const size_t bytes = (size_t)self->bytes;
-    const bool ours = device->is_cpu && (bytes >= 2 * RL_HOST_HUGE_PAGE || flags & CL_MEM_ALLOC_HOST_PTR);
+    const bool ours = device->is_cpu && bytes >= 2 * RL_HOST_HUGE_PAGE;
     void *memory = ours ? rl_host_memory(bytes) : NULL;
     cl_int error = CL_SUCCESS;
     if (ours && !memory)
@@ -32,7 +31,6 @@ static cl_int create(const rl_backend_device *device, cl_mem_flags flags, rl_bac
         return error;
     }
     self->mem = mem;
-    self->memory = memory;
     return CL_SUCCESS;
 }
 
@@ -42,20 +40,17 @@ rl_status ocl_buffer_init(rl_backend_device *device, cl_mem_flags flags, uint64_
     if (bytes > device->largest)
         return ocl_host->fail(RL_OUT_OF_MEMORY, "%llu bytes are asked for in one buffer; %s gives at most %llu",
                               (unsigned long long)bytes, device->name, (unsigned long long)device->largest);
-    pthread_mutex_lock(&device->lock);
-    bool fits = bytes <= device->memory && device->memory_used <= device->memory - bytes;
-    device->memory_used += fits ? bytes : 0;
-    pthread_mutex_unlock(&device->lock);
-    if (!fits) /* some drivers would promise it and fail in the middle of a kernel */
+    uint64_t used = __atomic_add_fetch(&device->memory_used, bytes, __ATOMIC_RELAXED);
+    if (used > device->memory) { /* some drivers would promise it and fail in the middle of a kernel */
+        used = __atomic_sub_fetch(&device->memory_used, bytes, __ATOMIC_RELAXED);
         return ocl_host->fail(RL_OUT_OF_MEMORY, "%llu bytes are asked for; of the %llu of %s, %llu are in use",
                               (unsigned long long)bytes, (unsigned long long)device->memory, device->name,
-                              (unsigned long long)device->memory_used);
+                              (unsigned long long)used);
+    }
     error = create(device, flags, out);
     if (!error)
         return RL_OK;
-    pthread_mutex_lock(&device->lock);
-    device->memory_used -= bytes;
-    pthread_mutex_unlock(&device->lock);
+    __atomic_fetch_sub(&device->memory_used, bytes, __ATOMIC_RELAXED);
     return ocl_fail(error, "clCreateBuffer", NULL);
 }
 
@@ -63,9 +58,7 @@ void ocl_buffer_deinit(rl_backend_device *device, rl_backend_buffer *self) {
     if (!self->mem)
         return;
     clReleaseMemObject(self->mem);
-    pthread_mutex_lock(&device->lock);
-    device->memory_used -= self->bytes;
-    pthread_mutex_unlock(&device->lock);
+    __atomic_fetch_sub(&device->memory_used, self->bytes, __ATOMIC_RELAXED);
     self->mem = NULL;
 }
 
@@ -85,13 +78,6 @@ void ocl_mem_free(rl_backend_device *device, rl_backend_buffer *buffer) {
     if (buffer)
         ocl_buffer_deinit(device, buffer);
     free(buffer);
-}
-
-rl_status ocl_mem_map(rl_backend_device *device, rl_backend_buffer *buffer, void **out_address) {
-    if (!buffer->memory)
-        return ocl_host->fail(RL_UNSUPPORTED, "mem_map: this buffer of %s is not the host's", device->name);
-    *out_address = buffer->memory;
-    return RL_OK;
 }
 
 /* Rings -------------------------------------------------------------------------------------------------------- */

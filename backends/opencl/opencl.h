@@ -31,14 +31,12 @@ struct rl_backend_device {
     uint64_t memory, largest;                  /* bytes in all, and of one buffer at most */
     char name[128], driver[128], options[256]; /* options: of the compiler */
     ocl_profile *profile;                      /* NULL: not asked for */
-    pthread_mutex_t lock;                      /* guards memory_used */
-    uint64_t memory_used;
+    uint64_t memory_used;                      /* atomic */
 };
 
 struct rl_backend_buffer {
     cl_mem mem;
     uint64_t bytes;
-    void *memory; /* of ours that it lies in, or NULL */
 };
 
 /* Host memory, pinned where that speeds copies, through which data go whose source may change at once: slots that are
@@ -110,12 +108,10 @@ rl_status ocl_stream_wait(rl_backend_stream *stream, rl_backend_event *event);
 int ocl_event_done(rl_backend_event *event);
 rl_status ocl_event_sync(rl_backend_event *event);
 
-rl_status ocl_mem_map(rl_backend_device *device, rl_backend_buffer *buffer, void **out_address);
-
 /* profile.c */
 bool ocl_profile_wanted(void);
 ocl_profile *ocl_profile_new(void); /* NULL where memory fails */
-/* Counts a launch once it is done. Takes the event. [any] */
+/* Counts a launch; takes the event. [any] */
 void ocl_profile_launch(ocl_profile *self, const char *row, cl_event event);
 void ocl_profile_end(ocl_profile *self, const char *device); /* logs it and frees it; takes NULL */
 

@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What kernels took on the device, by row: where RUSHLIGHT_OPENCL_PROFILE is set, queues measure, and a table goes to
- * the log when the device is closed. An event a launch: its times are read once the launch is done.
+ * the log when the device is closed. Events of launches are held, and read together once there are many.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "opencl.h"
 
-#define MOST_ROWS 64
+#define MOST_ROWS 64 /* more than there are rows in backend.h */
+#define MOST_HELD 256
 
 typedef struct row_time {
     const char *row;
     uint64_t launches, nanoseconds;
 } row_time;
 
+typedef struct held_launch {
+    const char *row;
+    cl_event event;
+} held_launch;
+
 struct ocl_profile {
     pthread_mutex_t lock;
-    int n_rows;
+    int n_rows, n_held;
     row_time rows[MOST_ROWS];
+    held_launch held[MOST_HELD];
 };
 
 bool ocl_profile_wanted(void) {
@@ -47,32 +54,26 @@ static void add(ocl_profile *self, const char *row, uint64_t nanoseconds) {
     self->rows[at].nanoseconds += nanoseconds;
 }
 
-typedef struct launch_mark {
-    ocl_profile *profile;
-    const char *row;
-} launch_mark;
-
-static void CL_CALLBACK launched(cl_event event, cl_int state, void *given) {
-    launch_mark *mark = given;
-    cl_ulong begin = 0, end = 0;
-    if (state == CL_COMPLETE &&
-        clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof begin, &begin, NULL) == CL_SUCCESS &&
-        clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS) {
-        pthread_mutex_lock(&mark->profile->lock);
-        add(mark->profile, mark->row, end - begin);
-        pthread_mutex_unlock(&mark->profile->lock);
+/* Waits for what is held and adds it up. */
+static void read_held_locked(ocl_profile *self) {
+    for (int i = 0; i < self->n_held; i++) {
+        cl_event event = self->held[i].event;
+        cl_ulong begin = 0, end = 0;
+        if (clWaitForEvents(1, &event) == CL_SUCCESS &&
+            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof begin, &begin, NULL) == CL_SUCCESS &&
+            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS)
+            add(self, self->held[i].row, end - begin);
+        clReleaseEvent(event);
     }
-    free(mark);
+    self->n_held = 0;
 }
 
 void ocl_profile_launch(ocl_profile *self, const char *row, cl_event event) {
-    launch_mark *mark = malloc(sizeof *mark);
-    if (mark) {
-        *mark = (launch_mark){self, row};
-        if (clSetEventCallback(event, CL_COMPLETE, launched, mark))
-            free(mark);
-    }
-    clReleaseEvent(event);
+    pthread_mutex_lock(&self->lock);
+    if (self->n_held == MOST_HELD)
+        read_held_locked(self);
+    self->held[self->n_held++] = (held_launch){row, event};
+    pthread_mutex_unlock(&self->lock);
 }
 
 static int slower(const void *a, const void *b) {
@@ -83,6 +84,7 @@ static int slower(const void *a, const void *b) {
 void ocl_profile_end(ocl_profile *self, const char *device) {
     if (!self)
         return;
+    read_held_locked(self); /* no other thread is here any more */
     qsort(self->rows, (size_t)self->n_rows, sizeof *self->rows, slower);
     for (int i = 0; i < self->n_rows; i++)
         ocl_host->log(RL_LOG_WARNING, "opencl: %s: %-24s %8llu launches %10.3f ms %8.1f us each", device,

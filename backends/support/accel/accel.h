@@ -27,14 +27,20 @@ typedef enum rl_accel_interpret {
 
 /* What kernels are fitted to. */
 typedef struct rl_accel_traits {
-    uint32_t width;       /* lanes of a vector in sources: 16 or 8 on processors, 1 where work-items make vectors */
+    uint32_t width;       /* lanes of a vector in sources: 16 or 8 on processors, 4 where work-items make vectors */
     uint32_t group;       /* work-items of a group, a power of two; 1: each is a thread of its own and takes a chunk */
     uint32_t units;       /* groups that run at once */
     uint32_t f64;         /* 1: has f64 */
-    uint32_t interpret;   /* rl_accel_interpret: when pointwise programs are interpreted */
+    uint32_t interpret;   /* rl_accel_interpret: when programs are interpreted */
     uint64_t param_bytes; /* of a kernel's arguments together, at most */
     uint64_t local_bytes; /* of memory that a group shares */
 } rl_accel_traits;
+
+/* Units that a device of this kind is taken to have where the way that work is cut decides the order of a sum: so that
+ * its bits are those of every other such device. `units` itself is for the sizes of launches and memory alone. */
+static inline int64_t rl_accel_usual_units(const rl_accel_traits *traits) {
+    return traits->group > 1 ? 64 : 16;
+}
 
 /* An argument of a kernel: a buffer, or where that is NULL a value. */
 typedef struct rl_accel_arg {

@@ -7,7 +7,6 @@
 
 #define SLOT_MEMORY 0
 #define SLOT_PLACES 1
-#define MOST_MEMORY (1 << 28)
 
 enum { WORD_DTYPE, WORD_COLUMNS, WORD_UNIT, WORD_TEAM, WORD_CHANNELS, WORD_GRAD_WEIGHT, WORD_ACTIVATION };
 
@@ -36,7 +35,7 @@ int rl_depthwise_takes(const rl_accel *self, const rl_conv_args *args) {
         if (args->in_size[d] < 1 || args->out_size[d] < 1)
             return 0;
     }
-    return args->batch > 0 && (places + taps) * self->traits.width * 8 * self->traits.units * 4 < MOST_MEMORY;
+    return args->batch > 0 && (places + taps) * self->traits.width * 8 < RL_ACCEL_MOST_MEMORY / 64.0;
 }
 
 /* Whether channels are to be the lanes: they lie next to each other everywhere, and there is work for all threads. */
@@ -45,7 +44,7 @@ static int by_channels(const rl_accel *accel, const rl_depthwise *self) {
     const int64_t width = accel->traits.width, items = rl_line_up(p->channels, width) * (self->grad ? 1 : p->batch);
     const int64_t along = self->grad ? p->grad_stride[1] : p->out_stride[1];
     return p->parts == 1 && p->divide == 1 && p->in_stride[1] == 1 && along == 1 && 2 * p->channels >= width &&
-           items >= (int64_t)accel->traits.units;
+           items >= rl_accel_usual_units(&accel->traits);
 }
 
 static int64_t product(const int64_t *size) {
@@ -90,7 +89,9 @@ rl_status rl_depthwise_run(rl_backend_stream *stream, const char *row, rl_depthw
     const int64_t width = accel->traits.width, vectors = channels ? rl_line_up(p->channels, width) : p->channels;
     const int64_t steps = p->parts * p->taps * product(p->out_size) / (channels ? 1 : 4);
     const uint64_t items = (uint64_t)(vectors * (grad_weight ? 1 : p->batch));
-    const uint64_t groups = rl_accel_groups(accel, items, (uint64_t)(steps * (grad_weight ? p->batch : 1)));
+    const uint64_t bytes = rl_accel_dtype_bytes(rl_gemm_register(self->dtype));
+    const uint64_t groups = rl_accel_groups_with(accel, items, (uint64_t)(steps * (grad_weight ? p->batch : 1)),
+                                                 (uint64_t)p->memory * bytes);
     const int unit = channels || (p->in_stride[4] == 1 && (grad_weight ? p->grad_stride : p->out_stride)[4] == 1);
     const rl_accel_spec spec = {.family = &depthwise_family,
                                 .word = {[WORD_DTYPE] = (int32_t)self->dtype,
@@ -100,7 +101,6 @@ rl_status rl_depthwise_run(rl_backend_stream *stream, const char *row, rl_depthw
                                          [WORD_CHANNELS] = channels,
                                          [WORD_GRAD_WEIGHT] = grad_weight,
                                          [WORD_ACTIVATION] = (int32_t)self->activation}};
-    const uint64_t bytes = rl_accel_dtype_bytes(rl_gemm_register(self->dtype));
     rl_backend_buffer *memory = NULL, *places = NULL;
     rl_status status = accel->driver->scratch(stream, SLOT_MEMORY, groups * (uint64_t)p->memory * bytes, &memory);
     if (!status)

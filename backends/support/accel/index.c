@@ -232,7 +232,7 @@ static rl_status combine_in_order(rl_backend_stream *stream, ordered *self) {
  * few items walk along long columns. */
 static int by_columns(const rl_accel *self, const rl_scatter_args *args) {
     int64_t total = rl_accel_product(args->ndim, args->shape), length = args->shape[args->dim], same = 1;
-    int64_t columns = total / length, units = self->traits.units;
+    int64_t columns = total / length, units = rl_accel_usual_units(&self->traits);
     for (int64_t d = 0; d < args->ndim; d++)
         if (d != args->dim && args->index.stride[d] == 0)
             same *= args->shape[d];

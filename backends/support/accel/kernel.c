@@ -258,7 +258,7 @@ static void store(rl_accel *self, int all) {
         if (!ready)
             continue;
         in->stored = 1;
-        table->n_unstored--;
+        __atomic_fetch_sub(&table->n_unstored, 1, __ATOMIC_RELAXED);
         pthread_mutex_unlock(&table->lock); /* modules are only ever added, in front */
         store_module(self, in);
         pthread_mutex_lock(&table->lock);
@@ -324,7 +324,7 @@ static rl_status build(rl_accel *self, const char *row, entry **entries, int n) 
     }
     if (fresh) {
         fresh->stored = status != RL_OK;
-        table->n_unstored += status == RL_OK;
+        __atomic_fetch_add(&table->n_unstored, status == RL_OK, __ATOMIC_RELAXED);
         module_link_locked(self, fresh);
     }
     table->n_built += status ? 0 : (uint64_t)n;
@@ -447,11 +447,11 @@ rl_status rl_accel_find(rl_accel *self, const char *row, const rl_accel_spec *sp
     } else { /* what waits for the builder goes along */
         pthread_mutex_lock(&table->lock);
         entries[0] = at;
-        int n = 1 + take_queue_locked(table, entries + 1, MOST_IN_MODULE - 1);
+        int n = 1 + (at->failed ? 0 : take_queue_locked(table, entries + 1, MOST_IN_MODULE - 1));
         pthread_mutex_unlock(&table->lock);
         status = build(self, row, entries, n);
         if (status && n > 1) /* is it this one that fails? */
-            status = build(self, row, entries, 1);
+            return rl_accel_find(self, row, spec, out_kernel);
     }
     *out_kernel = at->kernel;
     return status;
@@ -566,6 +566,11 @@ uint64_t rl_accel_groups(const rl_accel *self, uint64_t items, uint64_t cost) {
     if (groups > items)
         groups = items;
     return groups < 1 ? 1 : groups > most ? most : groups;
+}
+
+uint64_t rl_accel_groups_with(const rl_accel *self, uint64_t items, uint64_t cost, uint64_t bytes) {
+    uint64_t groups = rl_accel_groups(self, items, cost), most = bytes ? RL_ACCEL_MOST_MEMORY / bytes : groups;
+    return groups <= most ? groups : most ? most : 1;
 }
 
 /* Life --------------------------------------------------------------------------------------------------------- */

@@ -53,5 +53,8 @@ int64_t rl_accel_offset(const rl_operand *operand, uint32_t dtype);
 /* Groups for `items` independent pieces of work, each of about `cost` elementary steps: enough to fill the device, no
  * more, at least 1. Kernels walk on from one piece to the next (RL_FOR_ITEMS). */
 uint64_t rl_accel_groups(const rl_accel *self, uint64_t items, uint64_t cost);
+/* The same where each group has `bytes` of memory of its own, of which there is this much together. */
+#define RL_ACCEL_MOST_MEMORY (1 << 28)
+uint64_t rl_accel_groups_with(const rl_accel *self, uint64_t items, uint64_t cost, uint64_t bytes);
 
 #endif

@@ -23,7 +23,7 @@ int rl_line_columns(const rl_accel *self, const rl_line *line) {
 /* Enough that neighbours read what lies next to each other, and more where there are few lines. */
 int rl_line_team(const rl_accel *self, const rl_line *line) {
     const int64_t vectors = rl_line_up(line->size, (int64_t)self->traits.width), most = (int64_t)self->traits.group;
-    const int64_t busy = (int64_t)self->traits.units * 2 * most;
+    const int64_t busy = rl_accel_usual_units(&self->traits) * 2 * most;
     int64_t team = 1;
     while (team < most && team < vectors && (team < 8 || team * 4 < vectors || line->lines * team < busy))
         team *= 2;

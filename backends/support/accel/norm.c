@@ -200,7 +200,7 @@ static int64_t at_most(int64_t a, int64_t b) {
 
 /* How many parts of a line there may be: as many as keep the device busy, but none too short. */
 static int64_t wanted_parts(const rl_accel *accel, const norm_task *self) {
-    const int64_t units = (int64_t)accel->traits.units, group = (int64_t)accel->traits.group;
+    const int64_t units = rl_accel_usual_units(&accel->traits), group = (int64_t)accel->traits.group;
     const int64_t width = (int64_t)accel->traits.width;
     int64_t busy, least;
     if (self->columns) {

@@ -13,7 +13,6 @@ enum { WORD_DTYPE, WORD_COLUMNS, WORD_UNIT, WORD_TEAM, WORD_AVERAGE, WORD_LANES,
 enum { LANES_NONE, LANES_CHANNELS, LANES_ROW };
 #define SLOT_WHERE 0
 #define SLOT_MEMORY 1
-#define MOST_MEMORY (1 << 28)
 enum { PASS_FORWARD, PASS_WHERE, PASS_GATHER, PASS_SCATTER };
 
 static const rl_accel_family pool_family = {.name = "pool",
@@ -106,7 +105,8 @@ static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, 
     rl_pool_params *p = &self->params;
     const int64_t step = p->step[2] == 1 || p->step[2] == 2 ? p->step[2] : 0;
     const uint64_t cost = count_items(accel, p, pass, lanes);
-    const uint64_t groups = rl_accel_groups(accel, (uint64_t)p->items, cost);
+    const uint64_t bytes = pass == PASS_SCATTER ? (uint64_t)p->memory * (self->dtype == RL_F64 ? 8 : 4) : 0;
+    const uint64_t groups = rl_accel_groups_with(accel, (uint64_t)p->items, cost, bytes);
     rl_backend_buffer *none = accel->driver->flags(stream, NULL), *memory = none;
     const int rows = lanes == LANES_ROW, scatter = pass == PASS_SCATTER;
     const int unit = !rows || ((!self->in || p->in_stride[4] == 1) &&
@@ -123,8 +123,7 @@ static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, 
                  [WORD_STEP] = rows ? (int32_t)step : 0},
     };
     if (scatter) {
-        const uint64_t bytes = self->dtype == RL_F64 ? 8 : 4;
-        rl_status status = accel->driver->scratch(stream, SLOT_MEMORY, groups * (uint64_t)p->memory * bytes, &memory);
+        rl_status status = accel->driver->scratch(stream, SLOT_MEMORY, groups * bytes, &memory);
         if (status)
             return status;
     }
@@ -140,7 +139,7 @@ static rl_status run_pass(rl_backend_stream *stream, pool_task *self, int pass, 
 /* Sizes of a thread's memory for SCATTER: a plane and a line, of whole vectors and one or two more. Whether it is to be
  * done so: threads have planes enough, and memory. */
 static int scatters(const rl_accel *accel, rl_pool_params *p, int lanes) {
-    const int64_t width = accel->traits.width, units = accel->traits.units;
+    const int64_t width = accel->traits.width, units = rl_accel_usual_units(&accel->traits);
     const int64_t vectors = lanes == LANES_CHANNELS ? rl_line_up(p->channels, width) : p->channels;
     int64_t place = 1;
     if (lanes == LANES_CHANNELS) { /* all channels, which lie in a row, where that leaves work for all threads */
@@ -150,7 +149,7 @@ static int scatters(const rl_accel *accel, rl_pool_params *p, int lanes) {
     p->line_at = (rl_line_up(places(p->in_size) * place, width) + 1) * width;
     p->memory = p->line_at + (rl_line_up(p->in_size[2], width) + 2) * width;
     if (accel->traits.group == 1 && width > 1 && 4 * p->batch * vectors >= units &&
-        p->memory * 8 * 4 * units < MOST_MEMORY)
+        p->memory * 8 < RL_ACCEL_MOST_MEMORY / 64)
         return 1;
     p->together = 1;
     return 0;

@@ -8,8 +8,9 @@
  * long, each is cut into parts, whose combined values a second kernel combines in their order.
  *
  * The order of a sum depends on shape, strides and the kind of device, never on how many threads there are. A lane adds
- * up at most RL_GENERATE_BLOCK values before its sum goes into another, so errors grow with the logarithm of what is
- * summed. Little work is done by the interpreter in the same order until its kernel is built.
+ * up at most RL_GENERATE_BLOCK values before its sum goes into another, so errors grow like the block and
+ * the number of blocks, not like what is summed. Little work is done by the interpreter in the same order until its
+ * kernel is built.
  */
 #include <stdio.h>
 #include <string.h>
@@ -102,7 +103,7 @@ static void write_identity(rl_text_buffer *out, const reduction *self, int k) {
     rl_text_put(out, form[reg], (unsigned long long)bits);
 }
 
-/* acc = acc combined with v; for ARGMAX and ARGMIN also their numbers. `lanes` 1: names of vectors. */
+/* acc = acc combined with v; for ARGMAX and ARGMIN also their numbers. `vectors` 1: names of vectors. */
 static void write_combine(rl_text_buffer *out, const reduction *self, int k, const char *acc, const char *v,
                           int vectors) {
     static const char *const insn[] = {

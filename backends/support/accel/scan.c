@@ -64,7 +64,7 @@ static void cut(rl_lines_params *p, int64_t items, int64_t wanted, int64_t least
 /* The way, and the number of items or groups in a chunk of all lines. */
 static int64_t choose(const rl_accel *accel, scan *self) {
     const rl_lines_params *p = &self->p;
-    int64_t width = (int64_t)accel->traits.width, units = accel->traits.units;
+    int64_t width = (int64_t)accel->traits.width, units = rl_accel_usual_units(&accel->traits);
     int unit = p->inner_stride[0] == 1 && p->inner_stride[1] == 1 && p->inner_stride[2] == 1;
     if (accel->traits.group > 1 && p->length >= 128 && (p->step[0] == 1 || p->lines < units * 64)) {
         self->way = WAY_GROUP;
@@ -132,7 +132,8 @@ rl_status rl_accel_scan(rl_backend_stream *stream, const rl_scan_args *args) {
     if (status || rl_accel_product(args->ndim, args->shape) == 0)
         return status;
     lay_out(&self);
-    int64_t items = choose(accel, &self), units = accel->traits.units, group = accel->traits.group;
+    int64_t items = choose(accel, &self), units = rl_accel_usual_units(&accel->traits);
+    const int64_t group = accel->traits.group;
     uint64_t groups;
     if (self.way == WAY_GROUP)
         cut(&self.p, items, units * 8, group * 16);

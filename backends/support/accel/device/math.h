@@ -134,20 +134,31 @@ RL_FN F32 rl_sin_quadrant(F32 x, int quadrant) {
     F32 y = PICK32(q & 1, c, s);
     return AS(float, AS(int, y) ^ ((q & 2) << 30));
 }
+/* `near`, but f(x), the device's own and a lane at a time, where that does not hold: a lane never depends on others. */
 #if RL_LANES > 1
-#define RL_ANY(x) any(x)
+#define RL_FAR(f, x, near)                                                                                             \
+    if (any(!(fabs(x) < 30000.0f))) {                                                                                  \
+        float lanes[RL_LANES], far[RL_LANES];                                                                          \
+        RL_PASTE(vstore, RL_SUFFIX)(near, 0, lanes);                                                                   \
+        RL_PASTE(vstore, RL_SUFFIX)(x, 0, far);                                                                        \
+        for (int l = 0; l < RL_LANES; l++)                                                                             \
+            lanes[l] = fabs(far[l]) < 30000.0f ? lanes[l] : f(far[l]);                                                 \
+        near = RL_PASTE(vload, RL_SUFFIX)(0, lanes);                                                                   \
+    }
 #else
-#define RL_ANY(x) (x)
+#define RL_FAR(f, x, near)                                                                                             \
+    if (!(fabs(x) < 30000.0f))                                                                                         \
+        near = f(x);
 #endif
 RL_FN F32 rl_sin(F32 x) {
-    if (RL_ANY(!(fabs(x) < 30000.0f)))
-        return sin(x);
-    return PICK32(TO(int, x == 0.0f), x, rl_sin_quadrant(x, 0));
+    F32 y = PICK32(TO(int, x == 0.0f), x, rl_sin_quadrant(x, 0));
+    RL_FAR(sin, x, y)
+    return y;
 }
 RL_FN F32 rl_cos(F32 x) {
-    if (RL_ANY(!(fabs(x) < 30000.0f)))
-        return cos(x);
-    return rl_sin_quadrant(x, 1);
+    F32 y = rl_sin_quadrant(x, 1);
+    RL_FAR(cos, x, y)
+    return y;
 }
-#undef RL_ANY
+#undef RL_FAR
 #undef RL_NEAREST

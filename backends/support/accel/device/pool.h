@@ -304,9 +304,18 @@ RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_
 RL_FN void RL_LOCAL(scatter_row)(const RL_GLOBAL T_DTYPE *in, const RL_GLOBAL T_DTYPE *end,
                                  const RL_GLOBAL T_DTYPE *grad, RL_GLOBAL R_DTYPE *sums, RL_GLOBAL R_DTYPE *line,
                                  int channels, const rl_pool_params *p, rl_long o0, rl_long o1) {
+    const RL_LOCAL(span) s0 = RL_LOCAL(span_of)(p, 0, o0, p->in_size[0]);
+    const RL_LOCAL(span) s1 = RL_LOCAL(span_of)(p, 1, o1, p->in_size[1]);
     int place[RL_WIDTH];
+    if (s0.begin >= s0.end || s1.begin >= s1.end) /* windows without elements give nothing */
+        return;
     for (rl_long o2 = 0, n; o2 < p->out_size[2]; o2 += n) {
+        const RL_LOCAL(span) s2 = RL_LOCAL(span_of)(p, 2, o2, p->in_size[2]);
         n = RL_LOCAL(together)(p, o2);
+        if (s2.begin >= s2.end) {
+            grad += p->grad_stride[4];
+            continue;
+        }
         if (n == 1)
             place[0] = RL_LOCAL(place)(in, 1, p, o0, o1, o2);
         else
