@@ -80,6 +80,7 @@ static void fit_kernels(rl_backend_device *self) {
     traits->param_bytes = device_number(self->id, CL_DEVICE_MAX_PARAMETER_SIZE);
     traits->local_bytes = device_number(self->id, CL_DEVICE_LOCAL_MEM_SIZE);
     traits->f64 = has_extension(self->id, "cl_khr_fp64");
+    traits->f16 = has_extension(self->id, "cl_khr_fp16");
     traits->interpret = asked_for("interpret") ? RL_ACCEL_INTERPRET_ALWAYS
                         : asked_for("build")   ? RL_ACCEL_INTERPRET_NEVER
                                                : RL_ACCEL_INTERPRET_RARE;

@@ -31,6 +31,7 @@ typedef struct rl_accel_traits {
     uint32_t group;       /* work-items of a group, a power of two; 1: each is a thread of its own and takes a chunk */
     uint32_t units;       /* groups that run at once */
     uint32_t f64;         /* 1: has f64 */
+    uint32_t f16;         /* 1: converts f16 to f32 and back; kernels compute in f32 all the same */
     uint32_t interpret;   /* rl_accel_interpret: when programs are interpreted */
     uint64_t param_bytes; /* of a kernel's arguments together, at most */
     uint64_t local_bytes; /* of memory that a group shares */

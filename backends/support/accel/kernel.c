@@ -85,6 +85,7 @@ static void prelude(const rl_accel *self, int random, int f64, rl_text_buffer *o
     rl_text_put(out, "%s\n", self->driver->dialect);
     define(out, "RL_DEVICE", 1);
     define(out, "RL_HAS_F64", f64);
+    define(out, "RL_HAS_F16", self->traits.f16 != 0);
     define(out, "RL_WIDTH", (long)self->traits.width);
     define(out, "RL_GROUP", (long)self->traits.group);
     rl_text_put_all(out, rl_device_dialect);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The dialect of kernels: macros that make one text OpenCL C 1.2, and CUDA C++ once they say so. The host puts in front
- * of it RL_OPENCL 1 or RL_CUDA 1, RL_DEVICE 1, RL_HAS_F64 0 or 1, RL_WIDTH   lanes of a vector (rl_accel_traits.width),
+ * The dialect of kernels: macros that make one text OpenCL C 1.2, and CUDA C++ once they say so. In front of it stand
+ *   RL_OPENCL 1 or RL_CUDA 1, RL_DEVICE 1, RL_HAS_F64 0 or 1, RL_HAS_F16 0 or 1 (instructions that convert it),
+ *   RL_WIDTH   lanes of a vector (rl_accel_traits.width),
  *   RL_GROUP   work-items of a group; 1: a work-item is a thread of its own.
  * Then come params.h, vector.h (once for scalars, once for vectors of RL_WIDTH lanes) and what a kernel needs of
  * math.h.
@@ -20,6 +21,9 @@
 #pragma OPENCL FP_CONTRACT OFF
 #if RL_HAS_F64
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+#if RL_HAS_F16
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #endif
 typedef long rl_long;
 typedef ulong rl_ulong;

@@ -16,6 +16,7 @@
 #define S16 RL_PASTE(short, RL_SUFFIX)
 #define U8 RL_PASTE(uchar, RL_SUFFIX)
 #define U16 RL_PASTE(ushort, RL_SUFFIX)
+#define HALF RL_PASTE(half, RL_SUFFIX)
 #define TO(type, x) RL_PASTE(convert_##type, RL_SUFFIX)(x)
 #define TO_RTZ(type, x) RL_PASTE(RL_PASTE(convert_##type, RL_SUFFIX), _rtz)(x)
 #define AS(type, x) RL_PASTE(as_##type, RL_SUFFIX)(x)
@@ -34,6 +35,17 @@
 RL_FN F32 rl_in_BF16(U16 x) {
     return AS(float, TO(uint, x) << 16);
 }
+#if RL_HAS_F16 /* these never flush subnormal numbers, as conversions may */
+RL_FN F32 rl_in_F16(U16 x) {
+    const HALF held = AS(half, x);
+    return RL_PASTE(vload_half, RL_SUFFIX)(0, (const half *)&held);
+}
+RL_FN U16 rl_out_F16(F32 x) {
+    HALF held;
+    RL_PASTE(RL_PASTE(vstore_half, RL_SUFFIX), _rte)(x, 0, (half *)&held);
+    return AS(ushort, held);
+}
+#else
 RL_FN F32 rl_in_F16(U16 x) {
     U32 wide = TO(uint, x), sign = (wide & 0x8000u) << 16, rest = wide & 0x7fffu;
     F32 small = TO(float, rest) * 0x1p-24f;
@@ -42,11 +54,6 @@ RL_FN F32 rl_in_F16(U16 x) {
     U32 bits = SEL(normal, special, rest >= 0x7c00u);
     bits = SEL(bits, AS(uint, small), rest < 0x400u);
     return AS(float, sign | bits);
-}
-RL_FN U16 rl_out_BF16(F32 x) {
-    U32 bits = AS(uint, x);
-    U32 nan = bits >> 16 | 0x40u, rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    return TO(ushort, SEL(rounded, nan, (bits & 0x7fffffffu) > 0x7f800000u));
 }
 RL_FN U16 rl_out_F16(F32 x) {
     U32 bits = AS(uint, x), sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
@@ -57,6 +64,12 @@ RL_FN U16 rl_out_F16(F32 x) {
     half_bits = SEL(half_bits, (U32)(0x7c00u), rest >= 0x477ff000u);
     half_bits = SEL(half_bits, 0x7e00u | (rest >> 13 & 0x1ffu), rest > 0x7f800000u);
     return TO(ushort, sign | half_bits);
+}
+#endif
+RL_FN U16 rl_out_BF16(F32 x) {
+    U32 bits = AS(uint, x);
+    U32 nan = bits >> 16 | 0x40u, rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    return TO(ushort, SEL(rounded, nan, (bits & 0x7fffffffu) > 0x7f800000u));
 }
 
 /* To f32 rounded to odd: rounding that again to fewer bits is right (Boldo and Melquiond 2005). */

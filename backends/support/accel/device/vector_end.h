@@ -10,6 +10,7 @@
 #undef S16
 #undef U8
 #undef U16
+#undef HALF
 #undef TO
 #undef TO_RTZ
 #undef AS
