@@ -40,7 +40,7 @@ RUSHLIGHT_OPENCL_KERNELS=interpret RUSHLIGHT_CACHE="$folder/other" run interpret
 same interpreted
 grep -q rl_interpreter_ "$folder/interpreted.log" || fail "interpreted: it was not"
 
-for threads in 1 3 16; do
+for threads in 1 16; do
     POCL_MAX_PTHREAD_COUNT=$threads RUSHLIGHT_CACHE="$folder/cache_$threads" run "threads_$threads"
     same "threads_$threads"
 done
