@@ -156,8 +156,10 @@ static cl_int write_buffer(cl_command_queue q, cl_mem m, cl_bool blocking, size_
 static cl_int marker(cl_command_queue q, cl_uint n, const cl_event *wait, cl_event *event) {
     TRY(clEnqueueMarkerWithWaitList, CL_OUT_OF_RESOURCES, event, real.clEnqueueMarkerWithWaitList(q, n, wait, event));
 }
+/* It fails once all is done: what still ran would write to memory that the caller has given up. */
 static cl_int finish(cl_command_queue q) {
-    TRY(clFinish, CL_OUT_OF_RESOURCES, NULL, real.clFinish(q));
+    const cl_int done = real.clFinish(q);
+    TRY(clFinish, CL_OUT_OF_RESOURCES, NULL, done);
 }
 
 static void replace(cl_icd_dispatch *table) {
