@@ -26,12 +26,13 @@ static rl_status build_failed(rl_backend_device *device, cl_program program, cl_
     char said[4096] = "";
     clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, sizeof said - 1, said, NULL);
     said[sizeof said - 1] = '\0';
-    ocl_host->log(RL_LOG_ERROR, "opencl: %s did not build this kernel:\n%s\n%s", device->name, source ? source : "",
+    ocl_host->log(RL_LOG_INFO, "opencl: %s did not build this kernel:\n%s\n%s", device->name, source ? source : "",
                   said);
+    const char *hint = strstr(said, "error") ? "" : "; has the driver a folder to write to? (PoCL's is POCL_CACHE_DIR)";
     char *line = strstr(said, "error");
     line = line ? line : said;
     line[strcspn(line, "\n")] = '\0';
-    return ocl_host->fail(RL_INTERNAL, "clBuildProgram: %s: %.200s", ocl_error_name(error), line);
+    return ocl_host->fail(RL_INTERNAL, "clBuildProgram: %s: %.200s%s", ocl_error_name(error), line, hint);
 }
 
 static rl_status build(rl_accel *accel, const char *source, const void *binary, uint64_t bytes,

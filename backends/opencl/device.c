@@ -63,9 +63,25 @@ static bool asked_for(const char *what) {
 static const char *more_options(void) {
     const char *given = getenv("RUSHLIGHT_OPENCL_OPTIONS");
     if (given && strlen(given) > MOST_OPTIONS)
-        ocl_host->log(RL_LOG_ERROR, "opencl: RUSHLIGHT_OPENCL_OPTIONS is ignored: it has more than %d characters",
+        ocl_host->log(RL_LOG_WARNING, "opencl: RUSHLIGHT_OPENCL_OPTIONS is ignored: it has more than %d characters",
                       MOST_OPTIONS);
     return given && strlen(given) <= MOST_OPTIONS ? given : "";
+}
+
+/* Says which of the words are none. */
+static void check_words(void) {
+    static const char *const words[] = {"cpu", "gpu", "interpret", "build"};
+    const char *given = getenv("RUSHLIGHT_OPENCL_KERNELS");
+    for (const char *at = given ? given : ""; *at; at += strcspn(at, ","), at += *at == ',') {
+        const size_t length = strcspn(at, ",");
+        bool known = length == 0;
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+            known |= strlen(words[i]) == length && memcmp(words[i], at, length) == 0;
+        if (!known)
+            ocl_host->log(RL_LOG_WARNING,
+                          "opencl: RUSHLIGHT_OPENCL_KERNELS: there is no '%.*s', but cpu, gpu, interpret and build",
+                          (int)(length < 40 ? length : 40), at);
+    }
 }
 
 static void fit_kernels(rl_backend_device *self) {
@@ -105,8 +121,8 @@ static void describe(rl_backend_device *self, cl_platform_id platform, cl_device
     snprintf(self->driver, sizeof self->driver, "%.60s %.60s", platform_name, driver);
     snprintf(self->options, sizeof self->options, "-cl-std=CL1.2 -w%s %.200s",
              self->correct ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", more_options());
-    snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.60s %.60s, %.80s, %.200s",
-             RUSHLIGHT_VERSION, name, platform_name, driver, version, more_options());
+    snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.60s %.60s, %.80s%s%.200s",
+             RUSHLIGHT_VERSION, name, platform_name, driver, version, *more_options() ? ", " : "", more_options());
     fit_kernels(self);
 }
 
@@ -136,6 +152,7 @@ rl_status ocl_init(void) {
     cl_platform_id platforms[OCL_MOST_DEVICES];
     cl_uint n = 0;
     n_devices = 0;
+    check_words();
     cl_int error = clGetPlatformIDs(OCL_MOST_DEVICES, platforms, &n);
     if (error == -1001 || (error == CL_SUCCESS && n == 0))
         return ocl_host->fail(RL_NOT_FOUND, "the OpenCL loader knows no platform: no driver's .icd file is in "
@@ -183,7 +200,6 @@ rl_status ocl_device_info(uint32_t number, rl_device_info *info) {
         .flags = (self->is_cpu ? RL_DEVICE_CPU : 0) | (self->accel.traits.f64 ? RL_DEVICE_F64 : 0) |
                  (self->unified ? RL_DEVICE_UNIFIED : 0),
         .memory_total = self->memory,
-        .memory_free = self->memory - __atomic_load_n(&self->memory_used, __ATOMIC_RELAXED),
         .compute_units = self->compute_units,
         .alignment = 64,
     };

@@ -56,8 +56,10 @@ void progress_end(progress *self) {
 static volatile sig_atomic_t pressed;
 
 static void on_interrupt(int number) {
+    static const char said[] = "\nrushlight: stopping after the step in progress; again: at once\n";
     if (pressed++)
         _exit(EXIT_INTERRUPTED);
+    (void)!write(STDERR_FILENO, said, sizeof said - 1);
     (void)number;
 }
 void catch_interrupt(void) {

@@ -46,7 +46,9 @@ static void print_device(rl_device *device, bool chosen) {
     printf("    %s;%s", info.driver, flags);
     if (info.compute_units)
         printf("; %u compute unit%s", info.compute_units, info.compute_units == 1 ? "" : "s");
-    if (info.memory_total)
+    if (info.memory_total && !info.memory_free)
+        printf("; %.1f GiB", (double)info.memory_total / (1 << 30));
+    else if (info.memory_total)
         printf("; %.1f of %.1f GiB free", (double)info.memory_free / (1 << 30), (double)info.memory_total / (1 << 30));
     printf("\n");
 }

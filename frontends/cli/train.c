@@ -246,10 +246,10 @@ static int run_train(int argc, char **argv) {
                            task);
     if (!model_known(o.model))
         return usage_error(&command_train, "no model '%.60s'; there are: %s", o.model, model_names());
+    catch_interrupt();
     device = o.device ? rl_device_get(o.device) : rl_device_default();
     if (!device || rl_device_set_default(device)) /* what makes tensors without naming a device makes them there */
         return report_error();
-    catch_interrupt();
     if (train(&o, device, &result))
         return report_error();
     if (o.json)

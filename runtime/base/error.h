@@ -49,6 +49,7 @@ rl_status rl_error_pop(rl_error_state *saved, char **out_text);
 /* (In parentheses, as ops.h has a macro of this name, the logarithm: a file with both logs by (rl_log)(...).) */
 void(rl_log)(rl_log_level level, const char *topic, const char *format, ...) RL_PRINTF_(3, 4);
 void rl_log_va(rl_log_level level, const char *topic, const char *format, va_list args);
+void rl_log_always(const char *topic, const char *format, va_list args); /* whatever RUSHLIGHT_VERBOSE says */
 /* True where such a line would be shown: guards costly messages. */
 bool rl_log_wanted(rl_log_level level, const char *topic);
 

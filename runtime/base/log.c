@@ -82,8 +82,11 @@ bool rl_log_wanted(rl_log_level level, const char *topic) {
 }
 
 void rl_log_va(rl_log_level level, const char *topic, const char *format, va_list args) {
-    if (!rl_log_wanted(level, topic))
-        return;
+    if (rl_log_wanted(level, topic))
+        rl_log_always(topic, format, args);
+}
+
+void rl_log_always(const char *topic, const char *format, va_list args) {
     char line[1024]; /* one write a line, so that lines of several threads do not mix */
     int start = snprintf(line, sizeof line, "rushlight: %s: ", topic);
     if (start < 0 || start > 256)

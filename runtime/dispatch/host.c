@@ -66,7 +66,10 @@ static void host_log(rl_log_level level, const char *format, ...) RL_PRINTF_(2, 
 static void host_log(rl_log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    rl_log_va(level, "backend", format, args);
+    if (level <= RL_LOG_WARNING && !rl_env_flag(RL_ENV_QUIET))
+        rl_log_always("backend", format, args);
+    else
+        rl_log_va(level, "backend", format, args);
     va_end(args);
 }
 

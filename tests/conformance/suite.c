@@ -128,7 +128,7 @@ static void print_cell(FILE *out, const tally *t) {
     fprintf(out, " %11s", text);
 }
 
-static int print_report(const suite *self) {
+static int print_report(const suite *self, const char *only) {
     int passed = 0, failed = 0;
     fprintf(self->out, "\n%-16s %11s", "checks passed", "any");
     for (int d = 1; d < RL_DTYPE_COUNT; d++)
@@ -141,6 +141,8 @@ static int print_report(const suite *self) {
             failed += self->tallies[s][d].failed;
             all += self->tallies[s][d].passed + self->tallies[s][d].failed;
         }
+        if (all == 0 && only)
+            continue;
         fprintf(self->out, "%-16s", section_names[s]);
         if (all == 0)
             fprintf(self->out, " not run: %s", self->skipped[s] ? self->skipped[s] : "what it needs failed above");
@@ -149,9 +151,9 @@ static int print_report(const suite *self) {
                 print_cell(self->out, &self->tallies[s][d]);
         fputc('\n', self->out);
     }
-    fprintf(self->out, "\n%s %s: %d of %d checks passed (%.2f %%)\n", self->name,
-            failed ? "does not conform" : "conforms", passed, passed + failed,
-            passed + failed ? 100.0 * passed / (passed + failed) : 0.0);
+    fprintf(self->out, "\n%s %s%s%s: %d of %d checks passed (%.2f %%)%s\n", self->name,
+            failed ? "does not conform" : "conforms", only ? " in " : "", only ? only : "", passed, passed + failed,
+            passed + failed ? 100.0 * passed / (passed + failed) : 0.0, only ? "; the rest was not run" : "");
     return failed;
 }
 
@@ -256,7 +258,7 @@ int run_conformance(const char *path, const conformance_options *options, FILE *
             skip_section(self, (section)s, "asked for the ABI alone");
         if (!options->abi_only && (!options->only || is_runtime_part(options->only)) && found && self->device_worked)
             check_runtime(self, path, self->name, options->only);
-        failed = print_report(self);
+        failed = print_report(self, options->only);
     }
     if (library)
         dlclose(library);

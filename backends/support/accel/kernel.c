@@ -19,6 +19,7 @@
 #define MOST_IN_MODULE 16
 #define CALLS_BEFORE_BUILD 2
 #define NAME_BYTES 64
+#define SECONDS_UNTOLD 1.0
 
 typedef enum entry_state { ENTRY_NEW, ENTRY_QUEUED, ENTRY_BUILDING, ENTRY_READY } entry_state;
 
@@ -58,6 +59,7 @@ struct rl_accel_table {
     uint64_t prelude_hash;
     uint64_t n_built, n_cached, n_builds;
     double build_seconds;
+    int told; /* that building takes its time */
 };
 
 /* Sources ------------------------------------------------------------------------------------------------------ */
@@ -295,6 +297,21 @@ static double now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+/* Of the device, in its identity. */
+static int name_length(const rl_accel *self) {
+    return (int)strcspn(self->identity, ",");
+}
+
+/* Once, where builds have taken seconds: a first start is not what later ones are. */
+static void tell_locked(rl_accel *self) {
+    struct rl_accel_table *table = self->table;
+    if (table->told || table->build_seconds < SECONDS_UNTOLD)
+        return;
+    table->told = 1;
+    self->host->log(RL_LOG_WARNING, "%.*s: compiling kernels, which takes a while this once: they are kept (%s)",
+                    name_length(self), self->identity, "rushlight env: RUSHLIGHT_CACHE");
+}
+
 /* Builds entries in ENTRY_BUILDING together; without the lock. They are ENTRY_READY then, or ENTRY_NEW. */
 static rl_status build(rl_accel *self, const char *row, entry **entries, int n) {
     struct rl_accel_table *table = self->table;
@@ -312,8 +329,8 @@ static rl_status build(rl_accel *self, const char *row, entry **entries, int n) 
         status = self->driver->kernel(made, entries[i]->name, &kernels[i]);
     rl_text_free(&source);
     for (int i = 0; i < n; i++)
-        self->host->log(RL_LOG_DEBUG, "%s: %s built for %s, %d together, %.2f s", self->identity, entries[i]->name, row,
-                        n, now() - began);
+        self->host->log(RL_LOG_DEBUG, "%.*s: %s built for %s, %d together in %.2f s", name_length(self), self->identity,
+                        entries[i]->name, row, n, now() - began);
     pthread_mutex_lock(&table->lock);
     for (int i = 0; i < n; i++) {
         entries[i]->state = status ? ENTRY_NEW : ENTRY_READY;
@@ -331,6 +348,7 @@ static rl_status build(rl_accel *self, const char *row, entry **entries, int n) 
     table->n_built += status ? 0 : (uint64_t)n;
     table->n_builds++;
     table->build_seconds += now() - began;
+    tell_locked(self);
     pthread_cond_broadcast(&table->changed);
     pthread_mutex_unlock(&table->lock);
     return status;
@@ -613,9 +631,9 @@ void rl_accel_deinit(rl_accel *self) {
     if (table->started)
         pthread_join(table->builder, NULL);
     store(self, 1);
-    self->host->log(RL_LOG_INFO, "%s: %llu kernels built in %llu builds of %.1f s, %llu read from the cache",
-                    self->identity, (unsigned long long)table->n_built, (unsigned long long)table->n_builds,
-                    table->build_seconds, (unsigned long long)table->n_cached);
+    self->host->log(RL_LOG_INFO, "%.*s: %llu kernels built in %llu builds of %.1f s, %llu read from the cache",
+                    name_length(self), self->identity, (unsigned long long)table->n_built,
+                    (unsigned long long)table->n_builds, table->build_seconds, (unsigned long long)table->n_cached);
     for (module *in = table->modules, *next; in; in = next) {
         next = in->next;
         self->driver->release(in->made);

@@ -647,6 +647,7 @@ typedef struct rl_fused_cell { /* frozen */
 /* The host, as a backend sees it ------------------------------------------------------------------------------------
  */
 
+/* Warnings and errors are shown unless RUSHLIGHT_QUIET=1; the others where RUSHLIGHT_VERBOSE asks for them. */
 typedef enum rl_log_level { RL_LOG_ERROR = 0, RL_LOG_WARNING = 1, RL_LOG_INFO = 2, RL_LOG_DEBUG = 3 } rl_log_level;
 
 #if defined(__GNUC__)
