@@ -29,7 +29,7 @@ struct rl_backend_device {
     bool correct; /* can round f32 division and square root correctly */
     uint32_t number, compute_units;
     uint64_t memory, largest;                  /* bytes in all, and of one buffer at most */
-    char name[128], driver[128], options[256]; /* options: of the compiler */
+    char name[128], driver[128], options[320]; /* options: of the compiler */
     ocl_profile *profile;                      /* NULL: not asked for */
     uint64_t memory_used;                      /* atomic */
 };
