@@ -263,6 +263,48 @@ static void write_full_vectors(rl_text_buffer *out, const reduction *self, int u
     }
 }
 
+/* Declares scalars "lane0" ... from element `at` of arrays named like them. */
+static void write_take(rl_text_buffer *out, const reduction *self, const char *arrays, const char *at) {
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "const %s lane%d = %s%d[%s];\n", scalar_of(self, k), k, arrays, k, at);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "const long lanenumber%d = %snumber%d[%s];\n", k, arrays, k, at);
+    }
+}
+
+static void write_share(rl_text_buffer *out, const reduction *self) {
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "shared%d[RL_ITEM] = acc%d;\n", k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out, "sharednumber%d[RL_ITEM] = accnumber%d;\n", k, k);
+    }
+}
+
+/* acc0, ...: the lanes of sum0, ..., then those of the group's work-items. */
+static void write_join(rl_text_buffer *out, const reduction *self) {
+    write_identities(out, self, "acc", 0);
+    rl_text_put_all(out, "{\n");
+    for (int k = 0; k < self->combined; k++) {
+        rl_text_put(out, "%s lanes%d[RL_WIDTH];\nRL_WIDE(vstore, RL_WIDTH)(sum%d, 0, lanes%d);\n", scalar_of(self, k),
+                    k, k, k);
+        if (is_arg(self->combiner[k]))
+            rl_text_put(out,
+                        "long lanesnumber%d[RL_WIDTH];\nRL_WIDE(vstore, RL_WIDTH)(sumnumber%d, 0, lanesnumber%d);\n", k,
+                        k, k);
+    }
+    rl_text_put_all(out, "for (int l = 0; l < RL_WIDTH; l++) {\n");
+    write_take(out, self, "lanes", "l");
+    combine_all(out, self, "acc", "lane", 0);
+    rl_text_put_all(out, "}\n}\n#if RL_GROUP > 1\n");
+    write_share(out, self);
+    rl_text_put_all(out,
+                    "RL_BARRIER();\nfor (int step = RL_GROUP / 2; step > 0; step /= 2) {\nif (RL_ITEM < step) {\n");
+    write_take(out, self, "shared", "RL_ITEM + step");
+    combine_all(out, self, "acc", "lane", 0);
+    write_share(out, self);
+    rl_text_put_all(out, "}\nRL_BARRIER();\n}\n#endif\n");
+}
+
 static void write_lines(rl_text_buffer *out, const reduction *self, const rl_accel_spec *spec) {
     int kept = spec->word[WORD_KEPT], reduced = spec->word[WORD_REDUCED];
     static const int32_t single[RL_MODE_WORDS] = {0};
@@ -294,44 +336,8 @@ static void write_lines(rl_text_buffer *out, const reduction *self, const rl_acc
     rl_text_put_all(out, "}\n");
     combine_all(out, self, "sum", "acc", 1);
     rl_text_put_all(out, "}\nposition += stop - first;\n}\n");
-    /* Lanes, then work-items. */
-    write_identities(out, self, "acc", 0);
-    rl_text_put_all(out, "{\n");
-    for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "%s lanes%d[RL_WIDTH];\nRL_WIDE(vstore, RL_WIDTH)(sum%d, 0, lanes%d);\n", scalar_of(self, k),
-                    k, k, k);
-        if (is_arg(self->combiner[k]))
-            rl_text_put(out,
-                        "long lanesnumber%d[RL_WIDTH];\nRL_WIDE(vstore, RL_WIDTH)(sumnumber%d, 0, lanesnumber%d);\n", k,
-                        k, k);
-    }
-    rl_text_put_all(out, "for (int l = 0; l < RL_WIDTH; l++) {\n");
-    for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "const %s lane%d = lanes%d[l];\n", scalar_of(self, k), k, k);
-        if (is_arg(self->combiner[k]))
-            rl_text_put(out, "const long lanenumber%d = lanesnumber%d[l];\n", k, k);
-    }
-    combine_all(out, self, "acc", "lane", 0);
-    rl_text_put_all(out, "}\n}\n#if RL_GROUP > 1\n");
-    for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "shared%d[RL_ITEM] = acc%d;\n", k, k);
-        if (is_arg(self->combiner[k]))
-            rl_text_put(out, "sharednumber%d[RL_ITEM] = accnumber%d;\n", k, k);
-    }
-    rl_text_put_all(out,
-                    "RL_BARRIER();\nfor (int step = RL_GROUP / 2; step > 0; step /= 2) {\nif (RL_ITEM < step) {\n");
-    for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "const %s lane%d = shared%d[RL_ITEM + step];\n", scalar_of(self, k), k, k);
-        if (is_arg(self->combiner[k]))
-            rl_text_put(out, "const long lanenumber%d = sharednumber%d[RL_ITEM + step];\n", k, k);
-    }
-    combine_all(out, self, "acc", "lane", 0);
-    for (int k = 0; k < self->combined; k++) {
-        rl_text_put(out, "shared%d[RL_ITEM] = acc%d;\n", k, k);
-        if (is_arg(self->combiner[k]))
-            rl_text_put(out, "sharednumber%d[RL_ITEM] = accnumber%d;\n", k, k);
-    }
-    rl_text_put_all(out, "}\nRL_BARRIER();\n}\n#endif\nif (RL_ITEM == 0) {\n");
+    write_join(out, self);
+    rl_text_put_all(out, "if (RL_ITEM == 0) {\n");
     write_end(out, self, spec, &end, 0, "part * p.items + item");
     rl_text_put_all(out, "}\nRL_BARRIER();\n}\n");
 }
