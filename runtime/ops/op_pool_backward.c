@@ -146,6 +146,7 @@ static void max_backward_vjp(rl_vjp *v) {
     rl_vjp_set(v, 0, rl_reshape(rl_gather(u, -1, places), rl_vjp_shape(v, 0)));
 }
 
+#define EMPTY_WINDOWS "a window without elements has no index"
 static const rl_sample max_backward_samples[] = {
     {"f[2,3,3,4], d[2,3,6,8], [2,2], [2,2], [0,0], [1,1], false"},
     {"f[2,3,4], d[2,3,9], [3], [2], [0], [1], false"},
@@ -156,6 +157,9 @@ static const rl_sample max_backward_samples[] = {
     {"f[0,2,2,2], f[0,2,4,4], [2,2], [2,2], [0,0], [1,1], false"},
     {"f[1,2,2,2,2], d[1,2,4,4,4], [2,2,2], [], [0,0,0], [1,1,1], false"},
     {"f[1,2,3,5,2], d[1,2,4,5,2], [2,3,2], [2,1,1], [1,1,1], [1,1,2], false"},
+    {"f[1,2,1,8], d[1,2,2,8], [2,1], [1,1], [1,0], [3,1], false", .no_gradcheck = true, .why = EMPTY_WINDOWS},
+    {"f[1,2,8,1], d[1,2,8,2], [1,2], [1,1], [0,1], [1,3], false", .no_gradcheck = true, .why = EMPTY_WINDOWS},
+    {"f[1,2,2,3], d[1,2,4,2], [1,2], [2,1], [0,2], [1,3], false", .no_gradcheck = true, .why = EMPTY_WINDOWS},
     {0}};
 static const rl_bad max_backward_bad[] = {
     {"f[2,3,3,3], f[2,3,6,8], [2,2], [2,2], [0,0], [1,1], false", RL_SHAPE_MISMATCH,
