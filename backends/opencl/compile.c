@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The driver of ../support/accel: programs, kernels, launches. */
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,13 +115,20 @@ static void release(rl_accel_module *self) {
     free(self);
 }
 
+/* The op that the host works for, or "". */
+static const char *ocl_op(void) {
+    const size_t known = offsetof(rl_host, op) + sizeof ocl_host->op;
+    return ocl_host->size >= known && ocl_host->op ? ocl_host->op() : "";
+}
+
 static rl_status launch(rl_backend_stream *stream, rl_accel_kernel *self, const char *row, const rl_accel_arg *args,
                         unsigned n_args, uint64_t groups, uint32_t group) {
     size_t local = group, global = (size_t)groups * group;
     cl_int error = CL_SUCCESS;
     cl_event done = NULL;
     const char *call = "clSetKernelArg";
-    stream->last_row = row;
+    const char *op = ocl_op();
+    snprintf(stream->last_op, sizeof stream->last_op, "%s", *op ? op : row);
     pthread_mutex_lock(&self->lock);
     for (unsigned i = 0; i < n_args && !error; i++)
         error = args[i].buffer ? clSetKernelArg(self->kernel, i, sizeof(cl_mem), &args[i].buffer->mem)
@@ -155,7 +164,19 @@ static rl_status upload(rl_backend_stream *stream, const void *source, uint64_t 
 }
 
 static rl_backend_buffer *flags(rl_backend_stream *stream, const char *row) {
-    stream->flagged |= row != NULL;
+    static const char *const names[] = RL_FLAG_NAMES;
+    if (!row)
+        return &stream->flags;
+    for (int i = 0; i < RL_FLAG_COUNT; i++)
+        if (strcmp(names[i], row) == 0) {
+            char *op = stream->flag_op[i];
+            const int first = !(stream->flagged >> i & 1u);
+            if (first)
+                snprintf(op, sizeof stream->flag_op[i], "%s", ocl_op());
+            else if (strcmp(op, ocl_op()) != 0)
+                *op = '\0';
+            stream->flagged |= 1u << i;
+        }
     return &stream->flags;
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "accel.h"
+#include "device/params.h"
 
 #define OCL_MOST_DEVICES 64
 #define OCL_SCRATCH_SLOTS 8
@@ -53,11 +54,13 @@ struct rl_backend_stream {
     rl_accel *accel; /* first */
     rl_backend_device *device;
     cl_command_queue queue;
-    const char *last_row; /* the row of the latest launch: for errors that come later */
+    char last_op[48]; /* of the latest launch, or its row: for errors that come later */
+    char flag_op[RL_FLAG_COUNT]
+                [48]; /* the op that launched what may write this row's flag; "": several, or none known */
     ocl_ring small, large;
     rl_backend_buffer uploads; /* where uploads go, a slot of `small` each */
     rl_backend_buffer flags;   /* rl_flags */
-    bool flagged;              /* a kernel was launched that may have written flags */
+    uint32_t flagged;          /* rows of which a kernel was launched that may have written flags, a bit each */
     rl_backend_buffer scratch[OCL_SCRATCH_SLOTS];
 };
 

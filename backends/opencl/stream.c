@@ -70,22 +70,23 @@ static rl_status read_flags(rl_backend_stream *self) {
     const rl_flags none = {0};
     cl_int error = clEnqueueReadBuffer(self->queue, self->flags.mem, CL_TRUE, 0, sizeof flags, &flags, 0, NULL, NULL);
     if (error)
-        return ocl_fail(error, "clEnqueueReadBuffer", self->last_row);
-    self->flagged = false;
+        return ocl_fail(error, "clEnqueueReadBuffer", self->last_op);
+    self->flagged = 0;
     if (!flags.claimed)
         return RL_OK;
     rl_status status = ocl_copy_in(self, &self->flags, 0, &none, sizeof none);
     if (status)
         return status;
     int64_t row = flags.row > 0 && flags.row < (int64_t)(sizeof names / sizeof *names) ? flags.row : 0;
-    return ocl_host->fail(RL_INDEX_OUT_OF_RANGE, "%s: index %lld is out of range for size %lld", names[row],
-                          (long long)flags.index, (long long)flags.size);
+    return ocl_host->fail(RL_INDEX_OUT_OF_RANGE, "%s: index %lld is out of range for size %lld",
+                          *self->flag_op[row] ? self->flag_op[row] : names[row], (long long)flags.index,
+                          (long long)flags.size);
 }
 
 rl_status ocl_stream_sync(rl_backend_stream *self) {
     cl_int error = clFinish(self->queue);
     if (error)
-        return ocl_fail(error, "clFinish", self->last_row);
+        return ocl_fail(error, "clFinish", self->last_op);
     rl_accel_store(self->accel);
     return self->flagged ? read_flags(self) : RL_OK;
 }

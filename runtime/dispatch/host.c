@@ -10,6 +10,7 @@
 #include "base/env.h"
 #include "dispatch/cache.h"
 #include "dispatch/registry.h"
+#include "dispatch/rows.h"
 
 /* Per thread, freed at its end. */
 typedef struct host_thread {
@@ -103,6 +104,12 @@ static void *host_scratch(size_t bytes) {
     return self->scratch ? self->scratch : host_scratch(64);
 }
 
+_Thread_local const char *rl_host_op = "";
+
+static const char *host_op(void) {
+    return rl_host_op;
+}
+
 const rl_host rl_host_table = {.size = sizeof(rl_host),
                                .abi = RL_ABI_VERSION,
                                .fail = host_fail,
@@ -110,4 +117,5 @@ const rl_host rl_host_table = {.size = sizeof(rl_host),
                                .thread_count = host_thread_count,
                                .scratch = host_scratch,
                                .cache_get = rl_cache_get,
-                               .cache_put = rl_cache_put};
+                               .cache_put = rl_cache_put,
+                               .op = host_op};

@@ -57,10 +57,14 @@ static inline void rl_operand_broadcast(const rl_tensor *self, int64_t ndim, con
     rl_broadcast_strides(self->ndim, self->shape, self->stride, ndim, shape, out->stride);
 }
 
-/* Before a call of the backend: work that is done later uses these storages. */
-static inline void rl_row_uses(const rl_device *device, rl_tensor *const *tensors, int64_t count) {
+/* What rl_host.op gives (host.c). */
+extern _Thread_local const char *rl_host_op;
+
+/* Before a call of the backend: work that is done later uses these storages, and its errors name the op. */
+static inline void rl_row_uses(const rl_device *device, const char *op, rl_tensor *const *tensors, int64_t count) {
     if (device->api.flags & RL_BACKEND_SYNCHRONOUS)
         return;
+    rl_host_op = op;
     for (int64_t i = 0; i < count; i++)
         if (tensors[i] != NULL)
             rl_storage_used(tensors[i]->storage);
@@ -68,6 +72,7 @@ static inline void rl_row_uses(const rl_device *device, rl_tensor *const *tensor
 
 /* After it. */
 static inline rl_status rl_row_leave(rl_device *device, rl_backend_stream *stream, const char *op, rl_status status) {
+    rl_host_op = "";
     rl_device_stream_leave(device, stream);
     return status == RL_OK ? RL_OK : rl_device_result(device, op, status);
 }

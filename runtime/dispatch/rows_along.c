@@ -57,7 +57,7 @@ rl_status rl_row_gather(const char *op, rl_tensor *self, int64_t dim, rl_tensor 
                                .index = operands[1],
                                .out = operands[2]};
         memcpy(args.shape, layout.shape, sizeof args.shape);
-        rl_row_uses(device, tensors, 3);
+        rl_row_uses(device, op, tensors, 3);
         rl_backend_stream *stream = rl_device_stream_enter(device);
         status = leave(device, stream, op, device->api.gather(stream, &args), dim);
     }
@@ -91,7 +91,7 @@ rl_status rl_row_scatter(const char *op, rl_tensor *out, int64_t dim, rl_tensor 
                                 .index = operands[1],
                                 .out = operands[2]};
         memcpy(args.shape, layout.shape, sizeof args.shape);
-        rl_row_uses(device, tensors, 3);
+        rl_row_uses(device, op, tensors, 3);
         rl_backend_stream *stream = rl_device_stream_enter(device);
         status = leave(device, stream, op, device->api.scatter(stream, &args), dim);
     }
@@ -126,7 +126,7 @@ rl_status rl_row_scan(const char *op, rl_scan_op scan, rl_tensor *self, int64_t 
                              .out = operands[1],
                              .indices = operands[2]};
         memcpy(args.shape, layout.shape, sizeof args.shape);
-        rl_row_uses(device, tensors, count);
+        rl_row_uses(device, op, tensors, count);
         rl_backend_stream *stream = rl_device_stream_enter(device);
         status = rl_row_leave(device, stream, op, device->api.scan(stream, &args));
     }
@@ -159,7 +159,7 @@ rl_status rl_row_sort(const char *op, rl_tensor *self, int64_t dim, bool descend
                              .values = operands[1],
                              .indices = operands[2]};
         memcpy(args.shape, layout.shape, sizeof args.shape);
-        rl_row_uses(device, tensors, 3);
+        rl_row_uses(device, op, tensors, 3);
         rl_backend_stream *stream = rl_device_stream_enter(device);
         status = rl_row_leave(device, stream, op, device->api.sort(stream, &args));
     }

@@ -79,7 +79,7 @@ rl_status rl_row_fused(const char *op, rl_row row, void *args, size_t args_size,
     if (cell == NULL)
         return RL_OK;
     *out_ran = true;
-    rl_row_uses(device, operands, n_operands);
+    rl_row_uses(device, op, operands, n_operands);
     rl_backend_stream *stream = rl_device_stream_enter(device);
     return rl_row_leave(device, stream, op, cell->run(stream, args));
 }

@@ -124,8 +124,8 @@ rl_status rl_row_map(const char *op, const rl_program *program, rl_tensor *const
     temps.count = 0;
     rl_status status = fill_job(op, program, taken, &task, &job, (job_room){operands, numbers}, &temps);
     if (status == RL_OK) {
-        rl_row_uses(device, inputs, program->n_inputs);
-        rl_row_uses(device, outputs, program->n_outputs);
+        rl_row_uses(device, op, inputs, program->n_inputs);
+        rl_row_uses(device, op, outputs, program->n_outputs);
         status = run_jobs(op, device, taken, &job, 1);
     }
     rl_temps_release(&temps);
@@ -174,8 +174,8 @@ static rl_status run_many(const char *op, const rl_program *program, const rl_pr
             room->copies[room->n_copies++] = temps.tensors[k];
         if (status != RL_OK)
             return status;
-        rl_row_uses(device, task->inputs, taken->n_inputs);
-        rl_row_uses(device, task->outputs, taken->n_outputs);
+        rl_row_uses(device, op, task->inputs, taken->n_inputs);
+        rl_row_uses(device, op, task->outputs, taken->n_outputs);
     }
     return n_jobs > 0 ? run_jobs(op, device, taken, room->jobs, n_jobs) : RL_OK;
 }

@@ -71,7 +71,7 @@ rl_status rl_row_matmul(const char *op, rl_tensor *a, rl_tensor *b, rl_tensor *c
         args.a = operands[0];
         args.b = operands[1];
         args.c = operands[2];
-        rl_row_uses(device, (rl_tensor *[]){a, b, c}, 3);
+        rl_row_uses(device, op, (rl_tensor *[]){a, b, c}, 3);
         rl_backend_stream *stream = rl_device_stream_enter(device);
         status = rl_row_leave(device, stream, op, device->api.matmul(stream, &args));
     }

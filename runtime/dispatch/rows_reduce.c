@@ -96,8 +96,8 @@ rl_status rl_row_reduce(const char *op, const rl_reduce_task *task) {
     rl_program_scalars(epilogue, task->epilogue_scalars, epilogue_scalars);
     rl_status status = fill_args(op, task, &args, operands, &temps);
     if (status == RL_OK) {
-        rl_row_uses(device, task->inputs, prologue->n_inputs);
-        rl_row_uses(device, task->outputs, epilogue->n_outputs);
+        rl_row_uses(device, op, task->inputs, prologue->n_inputs);
+        rl_row_uses(device, op, task->outputs, epilogue->n_outputs);
         rl_backend_stream *stream = rl_device_stream_enter(device);
         status = rl_row_leave(device, stream, op, device->api.reduce(stream, &args));
     }

@@ -68,6 +68,10 @@ static rl_status host_cache_put(const char *key, const void *data, size_t bytes)
     return RL_OK;
 }
 
+static const char *host_op(void) {
+    return "";
+}
+
 static const rl_host host = {.size = sizeof host,
                              .abi = RL_ABI_VERSION,
                              .fail = host_fail,
@@ -75,7 +79,8 @@ static const rl_host host = {.size = sizeof host,
                              .thread_count = host_thread_count,
                              .scratch = host_scratch,
                              .cache_get = host_cache_get,
-                             .cache_put = host_cache_put};
+                             .cache_put = host_cache_put,
+                             .op = host_op};
 
 /* Checks
  * -------------------------------------------------------------------------------------------------------------------

@@ -673,6 +673,9 @@ typedef struct rl_host {
      * RL_NOT_FOUND where there is none. `key` is a string of the backend's own making. */
     rl_status (*cache_get)(const char *key, void *data, size_t *bytes);
     rl_status (*cache_put)(const char *key, const void *data, size_t bytes);
+    /* [stream] The op on whose behalf a backend that is not SYNCHRONOUS is called, for the sentence of an error that is
+     * found later; "" for none. Valid until the call returns. */
+    const char *(*op)(void);
 } rl_host;
 
 /* The backend, as the host sees it ----------------------------------------------------------------------------------

@@ -201,6 +201,8 @@ rl_backend_stream *rl_device_stream_enter(rl_device *self) {
     return (rl_backend_stream *)&fake;
 }
 
+_Thread_local const char *rl_host_op = "";
+
 void rl_device_stream_leave(rl_device *self, rl_backend_stream *stream) {
     assert_ptr_equal(self, &fake_device);
     assert_ptr_equal(stream, &fake);

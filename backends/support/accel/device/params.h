@@ -24,6 +24,7 @@ typedef struct rl_flags {
 #define RL_FLAG_CROSS_ENTROPY 3
 #define RL_FLAG_EMBEDDING_BACKWARD 4
 #define RL_FLAG_CROSS_ENTROPY_BACKWARD 5
+#define RL_FLAG_COUNT 6
 #define RL_FLAG_NAMES                                                                                                  \
     { "", "gather", "scatter", "cross_entropy", "embedding_backward", "cross_entropy_backward" }
 #ifdef RL_DEVICE
