@@ -109,7 +109,7 @@ static void write_combine(rl_text_buffer *out, const reduction *self, int k, con
     static const char *const insn[] = {
         [RL_COMBINE_SUM] = "ADD", [RL_COMBINE_PROD] = "MUL", [RL_COMBINE_MAX] = "MAX", [RL_COMBINE_MIN] = "MIN"};
     if (!is_arg(self->combiner[k])) {
-        rl_text_put(out, "%s%d = rl_i_%s(%s%d, %s%d);\n", acc, k, insn[self->combiner[k]], v, k, acc, k);
+        rl_text_put(out, "%s%d = rl_i_%s(%s%d, %s%d);\n", acc, k, insn[self->combiner[k] & 3], v, k, acc, k);
         return;
     }
     const char *mask = vectors ? "rl_i32" : "int", *order = self->combiner[k] == RL_COMBINE_ARGMAX ? "GT" : "LT";

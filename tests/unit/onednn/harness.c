@@ -62,7 +62,14 @@ static rl_status cache_put(const char *key, const void *data, size_t bytes) {
     (void)key, (void)data, (void)bytes;
     return RL_OK;
 }
-rl_host host = {sizeof(rl_host), RL_ABI_VERSION, host_fail, host_log, host_threads, host_scratch, cache_get, cache_put};
+rl_host host = {.size = sizeof(rl_host),
+                .abi = RL_ABI_VERSION,
+                .fail = host_fail,
+                .log = host_log,
+                .thread_count = host_threads,
+                .scratch = host_scratch,
+                .cache_get = cache_get,
+                .cache_put = cache_put};
 
 static void *library;
 static void free_programs(void);
