@@ -30,8 +30,10 @@ static rl_status build_failed(rl_backend_device *device, cl_program program, cl_
     said[sizeof said - 1] = '\0';
     ocl_host->log(RL_LOG_INFO, "opencl: %s did not build this kernel:\n%s\n%s", device->name, source ? source : "",
                   said);
-    const char *hint = strstr(said, "error") ? "" : "; has the driver a folder to write to? (PoCL's is POCL_CACHE_DIR)";
     char *line = strstr(said, "error");
+    const char *hint = line || error != CL_BUILD_PROGRAM_FAILURE
+                           ? ""
+                           : "; has the driver a folder to write to? (PoCL's is POCL_CACHE_DIR)";
     line = line ? line : said;
     line[strcspn(line, "\n")] = '\0';
     return ocl_host->fail(RL_INTERNAL, "clBuildProgram: %s: %.200s%s", ocl_error_name(error), line, hint);

@@ -50,13 +50,36 @@ static uint32_t power_of_two_below(uint64_t most) {
 
 /* RUSHLIGHT_OPENCL_KERNELS: "cpu" or "gpu" writes kernels as for such a device, "interpret" runs all programs by the
  * interpreter, "build" none; several separated by commas. For tests and comparisons. */
-static bool asked_for(const char *what) {
-    const char *given = getenv("RUSHLIGHT_OPENCL_KERNELS");
+static const char *const kernels_words[] = {"cpu", "gpu", "interpret", "build"};
+
+/* Whether the word that begins at `at`, up to a comma or the end, is `what`. */
+static bool is_word(const char *at, const char *what) {
     size_t length = strlen(what);
-    for (const char *at = given; at && *at; at += strcspn(at, ","), at += *at == ',')
-        if (strcspn(at, ",") == length && memcmp(at, what, length) == 0)
+    return strcspn(at, ",") == length && memcmp(at, what, length) == 0;
+}
+static const char *next_word(const char *at) {
+    at += strcspn(at, ",");
+    return at + (*at == ',');
+}
+static bool asked_for(const char *what) {
+    for (const char *at = getenv("RUSHLIGHT_OPENCL_KERNELS"); at && *at; at = next_word(at))
+        if (is_word(at, what))
             return true;
     return false;
+}
+
+/* Says which of the words are none. */
+static void check_words(void) {
+    for (const char *at = getenv("RUSHLIGHT_OPENCL_KERNELS"); at && *at; at = next_word(at)) {
+        const size_t length = strcspn(at, ",");
+        bool known = length == 0;
+        for (size_t i = 0; i < sizeof kernels_words / sizeof *kernels_words; i++)
+            known |= is_word(at, kernels_words[i]);
+        if (!known)
+            ocl_host->log(RL_LOG_WARNING,
+                          "opencl: RUSHLIGHT_OPENCL_KERNELS: there is no '%.*s', but cpu, gpu, interpret and build",
+                          (int)(length < 40 ? length : 40), at);
+    }
 }
 
 /* What RUSHLIGHT_OPENCL_OPTIONS gives the compiler besides ours; part of the identity, as binaries differ by it. */
@@ -66,22 +89,6 @@ static const char *more_options(void) {
         ocl_host->log(RL_LOG_WARNING, "opencl: RUSHLIGHT_OPENCL_OPTIONS is ignored: it has more than %d characters",
                       MOST_OPTIONS);
     return given && strlen(given) <= MOST_OPTIONS ? given : "";
-}
-
-/* Says which of the words are none. */
-static void check_words(void) {
-    static const char *const words[] = {"cpu", "gpu", "interpret", "build"};
-    const char *given = getenv("RUSHLIGHT_OPENCL_KERNELS");
-    for (const char *at = given ? given : ""; *at; at += strcspn(at, ","), at += *at == ',') {
-        const size_t length = strcspn(at, ",");
-        bool known = length == 0;
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-            known |= strlen(words[i]) == length && memcmp(words[i], at, length) == 0;
-        if (!known)
-            ocl_host->log(RL_LOG_WARNING,
-                          "opencl: RUSHLIGHT_OPENCL_KERNELS: there is no '%.*s', but cpu, gpu, interpret and build",
-                          (int)(length < 40 ? length : 40), at);
-    }
 }
 
 static void fit_kernels(rl_backend_device *self) {
@@ -119,10 +126,11 @@ static void describe(rl_backend_device *self, cl_platform_id platform, cl_device
     device_text(id, CL_DEVICE_VERSION, version, sizeof version);
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof platform_name - 1, platform_name, NULL);
     snprintf(self->driver, sizeof self->driver, "%.60s %.60s", platform_name, driver);
+    const char *more = more_options();
     snprintf(self->options, sizeof self->options, "-cl-std=CL1.2 -w%s %.200s",
-             self->correct ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", more_options());
+             self->correct ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", more);
     snprintf(self->accel.identity, sizeof self->accel.identity, "opencl %s: %.100s, %.60s %.60s, %.80s%s%.200s",
-             RUSHLIGHT_VERSION, name, platform_name, driver, version, *more_options() ? ", " : "", more_options());
+             RUSHLIGHT_VERSION, name, platform_name, driver, version, *more ? ", " : "", more);
     fit_kernels(self);
 }
 
